@@ -1,0 +1,155 @@
+//! The configuration as the program uses it.
+//!
+//! Written form ([`file`]) and used form (here) differ: the first is what serde can read strictly, the second has parsed policies,
+//! durations and globs, and can only be made by [`validate`], which finds every problem before anything is done.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::Result;
+
+use crate::retention::Policy;
+use crate::secret::Secret;
+
+pub mod file;
+pub mod locate;
+pub mod validate;
+
+/// The reference of all keys, embedded: `config.toml.example`.
+pub const EXAMPLE: &str = include_str!("../config.toml.example");
+
+/// Everything that is configured.
+#[derive(Debug)]
+pub struct Config {
+    /// The file it was read from.
+    pub file: PathBuf,
+    /// The store, once it is set up.
+    pub store: Option<StoreConfig>,
+    /// Retention rules in the order of the file.
+    pub retention: Vec<RetentionRule>,
+    /// Where to tell how it went.
+    pub notify: NotifyConfig,
+    /// Sources by kind, then name.
+    pub sources: Vec<SourceConfig>,
+}
+
+/// Where points are kept.
+#[derive(Debug, Clone)]
+pub struct StoreConfig {
+    /// A path, or a URL as restic spells it.
+    pub repository: String,
+    /// The password.
+    pub password: Secret,
+    /// Options of the backend: endpoint, region.
+    pub options: BTreeMap<String, String>,
+    /// Options of the backend that are secret: `secret-access-key-file` in the file is `secret-access-key` here.
+    pub secret_options: BTreeMap<String, Secret>,
+}
+
+/// One `[[retention]]`: a policy and what it applies to.
+#[derive(Debug, Clone)]
+pub struct RetentionRule {
+    /// The line of the file it stands on, 1-based.
+    pub line: usize,
+    /// What to keep.
+    pub policy: Policy,
+    /// Which items.
+    pub selects: RetentionSelector,
+}
+
+/// The selecting keys of a `[[retention]]`; every one that is given must match.
+#[derive(Debug, Clone, Default)]
+pub struct RetentionSelector {
+    /// Name of a source, or `KIND.NAME`; globs allowed.
+    pub source: Option<globset::GlobMatcher>,
+    /// Incus: `source` or `target`.
+    pub role: Option<String>,
+    /// Incus: project; globs allowed.
+    pub project: Option<globset::GlobMatcher>,
+    /// `volume`, `container`, `image`, `stack`, `instance`.
+    pub kind: Option<String>,
+    /// Name of the thing itself; globs allowed.
+    pub name: Option<globset::GlobMatcher>,
+}
+
+/// Who is told.
+#[derive(Debug, Clone, Default)]
+pub struct NotifyConfig {
+    /// A healthchecks server.
+    pub healthchecks: Option<HealthchecksConfig>,
+}
+
+/// `[notify.healthchecks]`
+#[derive(Debug, Clone)]
+pub struct HealthchecksConfig {
+    /// The ping URL of the check, without a trailing slash: literal, or read from `url-file`.
+    pub url: Secret,
+}
+
+/// What every source has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SourceCommon {
+    /// `host` in `[files.host]`.
+    pub name: String,
+    /// Not due again until its newest point is this old; `None`: at every run.
+    pub every: Option<Duration>,
+    /// `status` complains beyond this; `None`: never.
+    pub max_age: Option<Duration>,
+    /// Whether it may turn out empty when it was not before.
+    pub allow_empty: bool,
+}
+
+/// One configured source.
+#[derive(Debug, Clone)]
+pub enum SourceConfig {
+    /// `[files.NAME]`
+    Files(FilesConfig),
+}
+
+impl SourceConfig {
+    /// What every source has.
+    pub fn common(&self) -> &SourceCommon {
+        match self {
+            Self::Files(files) => &files.common,
+        }
+    }
+
+    /// `files`, `ssh`, …
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Files(_) => "files",
+        }
+    }
+
+    /// `KIND.NAME`
+    pub fn id(&self) -> String {
+        format!("{}.{}", self.kind(), self.common().name)
+    }
+}
+
+/// `[files.NAME]`: directories and files of this machine.
+#[derive(Debug, Clone)]
+pub struct FilesConfig {
+    /// What every source has.
+    pub common: SourceCommon,
+    /// Absolute paths, without `.`, `..` and trailing slashes; at least one.
+    pub paths: Vec<PathBuf>,
+    /// Globs as in a `.gitignore` at the root of the file system; checked to compile.
+    pub exclude: Vec<String>,
+    /// Do not cross into other file systems below each path.
+    pub one_file_system: bool,
+    /// Leave out the content of directories with a valid `CACHEDIR.TAG`.
+    pub exclude_caches: bool,
+    /// Leave out files larger than this, in bytes.
+    pub exclude_larger_than: Option<u64>,
+}
+
+/// Reads and checks the configuration at `file`.
+///
+/// # Errors
+///
+/// One error with *every* problem of the file, each with its line, exit code [`crate::error::ExitCode::Usage`].
+pub fn load(file: &Path) -> Result<Config> {
+    validate::load(file)
+}

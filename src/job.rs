@@ -1,0 +1,1 @@
+//! A configured source with its driver: the one match that builds drivers.

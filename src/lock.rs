@@ -1,0 +1,1 @@
+//! One run at a time: a lock the kernel frees when the process ends.

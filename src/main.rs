@@ -1,0 +1,25 @@
+//! The `holdall` program: parse, start logging, run, print error and hints, exit code.
+
+use std::process;
+
+use clap::Parser;
+use holdall::cli::Cli;
+use holdall::commands::{self, Context};
+use holdall::{cleanup, logging, output, ui};
+
+fn main() {
+    let cli = Cli::parse();
+    logging::start(&cli.global);
+    cleanup::watch_signals();
+    let context = Context {
+        monitor: ui::monitor(&cli.global, &cli.command),
+        output: output::Output { json: cli.global.json },
+        now: chrono::Utc::now(),
+        global: cli.global,
+    };
+    let code = match commands::run(&cli.command, &context) {
+        Ok(code) => code,
+        Err(error) => ui::print_error(&error),
+    };
+    process::exit(cleanup::finish(code) as i32);
+}

@@ -1,0 +1,162 @@
+//! What came of a run: one outcome an item, and what follows for the exit code and the monitor.
+//!
+//! How it is written (text, JSON, the body of a ping) is decided in [`text`] and [`json`].
+
+use std::time::Duration;
+
+use anyhow::Error;
+use chrono::{DateTime, Utc};
+
+use crate::error::ExitCode;
+use crate::source::{Problem, Severity};
+
+pub mod json;
+pub mod text;
+
+/// What came of one item.
+#[derive(Debug)]
+pub enum Outcome {
+    /// A point was made with everything in it. `Saved::problems` may hold warnings.
+    Saved(Saved),
+    /// A point was made, but some of the source is not in it.
+    Incomplete(Saved),
+    /// Not there to be backed up, which is no fault. Says why.
+    Away(String),
+    /// Its newest point is younger than `every`; nothing was done. Says when it is due.
+    NotDue {
+        /// When the newest point was made.
+        newest: DateTime<Utc>,
+        /// When the next one is due.
+        due: DateTime<Utc>,
+    },
+    /// No point was made.
+    Failed(Error),
+}
+
+/// A point that was made, and what it took.
+#[derive(Debug, Clone, Default)]
+pub struct Saved {
+    /// Snapshot id in full; empty in a dry run.
+    pub snapshot: String,
+    /// When the point was made.
+    pub time: DateTime<Utc>,
+    /// Files that the previous point does not have.
+    pub files_new: u64,
+    /// Files that differ from the previous point.
+    pub files_changed: u64,
+    /// Files as in the previous point, not read again.
+    pub files_unmodified: u64,
+    /// Sum of the sizes of all files in the point.
+    pub bytes_processed: u64,
+    /// Bytes that the store did not have yet, before compression.
+    pub bytes_added: u64,
+    /// Bytes by which the store grew.
+    pub bytes_stored: u64,
+    /// What was not read, and warnings; the first of each kind up to a bound, see [`crate::store`].
+    pub problems: Vec<Problem>,
+    /// How many problems there were in all.
+    pub problem_count: u64,
+}
+
+impl Saved {
+    /// The outcome of a point with these problems.
+    pub fn into_outcome(self) -> Outcome {
+        if self.problems.iter().any(|problem| problem.severity == Severity::Unread) {
+            Outcome::Incomplete(self)
+        } else {
+            Outcome::Saved(self)
+        }
+    }
+}
+
+/// One item's line in the report.
+#[derive(Debug)]
+pub struct ItemReport {
+    /// `files.host`
+    pub item: String,
+    /// What came of it.
+    pub outcome: Outcome,
+    /// How long it took.
+    pub elapsed: Duration,
+}
+
+/// How the whole run went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Verdict {
+    /// Everything that was due is saved, or there was nothing to do.
+    Ok,
+    /// Saved, but not all of it.
+    Incomplete,
+    /// Something failed.
+    Failed,
+}
+
+/// Everything that came of one run.
+#[derive(Debug, Default)]
+pub struct Report {
+    /// One line an item, in the order of the run.
+    pub items: Vec<ItemReport>,
+    /// What failed beside the items: pruning, letting go of a lock.
+    pub errors: Vec<Error>,
+    /// How long the run took.
+    pub elapsed: Duration,
+}
+
+/// How many items had which outcome.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Points made, complete.
+    pub saved: u64,
+    /// Points made, incomplete.
+    pub incomplete: u64,
+    /// Sources that were not there.
+    pub away: u64,
+    /// Items whose newest point is young enough.
+    pub not_due: u64,
+    /// Items that failed.
+    pub failed: u64,
+}
+
+impl Report {
+    /// How many items had which outcome.
+    pub fn counts(&self) -> Counts {
+        let mut counts = Counts::default();
+        for item in &self.items {
+            match item.outcome {
+                Outcome::Saved(_) => counts.saved += 1,
+                Outcome::Incomplete(_) => counts.incomplete += 1,
+                Outcome::Away(_) => counts.away += 1,
+                Outcome::NotDue { .. } => counts.not_due += 1,
+                Outcome::Failed(_) => counts.failed += 1,
+            }
+        }
+        counts
+    }
+
+    /// The worst that happened: failed > incomplete > ok.
+    pub fn verdict(&self) -> Verdict {
+        let counts = self.counts();
+        if counts.failed > 0 || !self.errors.is_empty() {
+            Verdict::Failed
+        } else if counts.incomplete > 0 {
+            Verdict::Incomplete
+        } else {
+            Verdict::Ok
+        }
+    }
+
+    /// The exit code of the run.
+    pub fn exit_code(&self) -> ExitCode {
+        match self.verdict() {
+            Verdict::Ok => ExitCode::Done,
+            Verdict::Incomplete => ExitCode::Incomplete,
+            Verdict::Failed => ExitCode::Failed,
+        }
+    }
+
+    /// Whether the run found nothing to do: no item was due or there.
+    pub fn nothing_was_due(&self) -> bool {
+        let counts = self.counts();
+        self.errors.is_empty() && counts.saved + counts.incomplete + counts.failed == 0
+    }
+}

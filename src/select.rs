@@ -1,0 +1,1 @@
+//! Selectors and point specs: which items and which point a command means.

@@ -1,0 +1,135 @@
+//! What can be backed up: the seam between the drivers and the store.
+//!
+//! A driver implements [`Source`] and hands out [`Tree`]s; it never sees the store, and the store never asks which
+//! driver it reads from. `restore --to DIR` needs no driver at all.
+
+use std::fmt;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use anyhow::Result;
+
+use crate::extract::{Extracted, RestoreOptions};
+use crate::monitor::Monitor;
+use crate::store::{Node, SavedTree};
+
+pub mod files;
+
+/// One configured thing that can be read as trees of files, and put back from one.
+pub trait Source: Send + Sync {
+    /// Says whether a backup could start now. Changes nothing, here or there.
+    fn preflight(&self) -> Result<Readiness>;
+
+    /// What there is to back up right now.
+    fn items(&self) -> Result<Vec<Item>>;
+
+    /// Brings an item into a readable, consistent state.
+    ///
+    /// Whatever can go wrong for the whole item goes wrong here, before anything is written to the store. `previous` is the newest
+    /// complete point, for drivers that can ask for changes only.
+    fn open(&self, item: &Item, previous: Option<&SavedTree>, monitor: &dyn Monitor) -> Result<Box<dyn Tree>>;
+
+    /// What [`Source::restore`] with the same arguments would overwrite, as a tree: the safety point is made of it.
+    /// `None` when nothing would be overwritten.
+    fn overwritten(&self, item: &Item, saved: &SavedTree, path: Option<&Path>) -> Result<Option<Box<dyn Tree>>>;
+
+    /// Puts a saved tree, or the part of it that `options` name, back where it came from.
+    fn restore(
+        &self,
+        item: &Item,
+        saved: &SavedTree,
+        options: &RestoreOptions,
+        monitor: &dyn Monitor,
+    ) -> Result<Extracted>;
+}
+
+/// A tree held still for reading. Dropping it lets go; `finish` lets go and tells.
+pub trait Tree: Send + Sync {
+    /// Everything in the tree: parents before children, names of each directory in byte order.
+    ///
+    /// May be called more than once; each call reads the source anew.
+    fn entries(&self) -> Entries;
+
+    /// The sum of the sizes of all regular files in bytes, when that is known without reading everything.
+    fn size(&self) -> Option<u64>;
+
+    /// Lets go of the source. An error means: what was read is not whole, and no snapshot may be made of it.
+    fn finish(self: Box<Self>) -> Result<()>;
+}
+
+/// The entries of a tree, and what could not be read of it.
+pub type Entries = Box<dyn Iterator<Item = Result<Entry, Problem>> + Send>;
+
+/// One file, directory, link or device.
+#[derive(Debug)]
+pub struct Entry {
+    /// Absolute path inside the snapshot, made of plain names only.
+    pub path: PathBuf,
+    /// Type, mode, owner, times, extended attributes, links.
+    pub node: Node,
+    /// How to read it; regular files only.
+    pub content: Option<Content>,
+}
+
+/// The content of one regular file.
+pub struct Content(Box<dyn FnOnce() -> io::Result<Box<dyn Read + Send>> + Send>);
+
+impl Content {
+    /// Content that `open` gives, called at most once, on any thread, in any order.
+    ///
+    /// An open that fails with [`io::ErrorKind::NotFound`] says that the file vanished since it was listed.
+    pub fn new(open: impl FnOnce() -> io::Result<Box<dyn Read + Send>> + Send + 'static) -> Self {
+        Self(Box::new(open))
+    }
+
+    /// Opens the content.
+    pub fn open(self) -> io::Result<Box<dyn Read + Send>> {
+        (self.0)()
+    }
+}
+
+impl fmt::Debug for Content {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Content")
+    }
+}
+
+/// Something of a source that did not get into the point as it should.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    /// Where, in the source.
+    pub path: PathBuf,
+    /// Why, without the path.
+    pub error: String,
+    /// How bad.
+    pub severity: Severity,
+}
+
+/// What a [`Problem`] means for the point.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Severity {
+    /// Worth a line, no harm: a file vanished between listing and reading, or grew while it was read.
+    Warning,
+    /// Something that is there could not be read: the point is incomplete.
+    Unread,
+}
+
+/// Whether a source can be backed up now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Readiness {
+    /// It can.
+    Ready,
+    /// It is not here, and that is no fault: a phone that is not home. Says why.
+    Away(String),
+}
+
+/// The unit that is backed up, kept, restored and reported on its own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Item {
+    /// `files.host`, `docker.nas/volume/pgdata`.
+    pub id: String,
+    /// `KIND.NAME` of its source; the host of its snapshots.
+    pub source: String,
+    /// The `paths` of its snapshots, as restic shows them.
+    pub paths: Vec<PathBuf>,
+}

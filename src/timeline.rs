@@ -1,0 +1,39 @@
+//! Points: the moments an item can be brought back to, wherever they are kept.
+
+use anyhow::Result;
+use chrono::{DateTime, Utc};
+
+/// A moment an item can be brought back to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Point {
+    /// The item, `files.host`.
+    pub item: String,
+    /// What names the point: the snapshot id in full, as hexadecimal digits.
+    pub id: String,
+    /// When it was made.
+    pub time: DateTime<Utc>,
+    /// Whether everything of the source is in it.
+    pub complete: bool,
+    /// Number of files, when known.
+    pub files: Option<u64>,
+    /// Sum of the files' sizes in bytes, when known.
+    pub bytes: Option<u64>,
+    /// Whether pruning must leave it alone, whatever the policy: it is the last one common to two servers.
+    pub pinned: bool,
+}
+
+impl Point {
+    /// The id as people read it: the first eight digits.
+    pub fn short_id(&self) -> &str {
+        self.id.get(..8).unwrap_or(&self.id)
+    }
+}
+
+/// A place where points are kept.
+pub trait Timeline {
+    /// All points that holdall made here, oldest first.
+    fn points(&self) -> Result<Vec<Point>>;
+
+    /// Removes these points and nothing else; their space is freed later.
+    fn remove(&self, points: &[Point]) -> Result<()>;
+}
