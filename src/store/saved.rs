@@ -65,11 +65,7 @@ impl SavedTree {
     ///
     /// Each piece is checked against its id and given to `write` with the index of the file in `files`, and its offset in bytes. `write` is called
     /// from several threads, pieces in any order. The first error of `write` or of the store ends it.
-    pub fn read_many(
-        &self,
-        _files: &[&Node],
-        _write: &(dyn Fn(usize, u64, &[u8]) -> Result<()> + Sync),
-    ) -> Result<()> {
+    pub fn read_many(&self, _files: &[&Node], _write: &(dyn Fn(usize, u64, &[u8]) -> Result<()> + Sync)) -> Result<()> {
         anyhow::bail!("not built yet")
     }
 }
