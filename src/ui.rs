@@ -58,7 +58,9 @@ pub fn print_error(error: &Error) -> ExitCode {
         // `holdall list | head`: the reader has what it wanted.
         return ExitCode::Done;
     }
-    logging::error(&error::chain(error), &error::hints(error));
+    let chain = error::chain(error);
+    let (message, detail) = chain.split_once('\n').unwrap_or((&chain, ""));
+    tracing::error!(detail, hint = error::hints(error).join("\n"), "{message}");
     error::exit_code(error)
 }
 
