@@ -27,6 +27,7 @@ mod find;
 mod links;
 mod metadata;
 pub mod name;
+mod temporary;
 mod walk;
 
 pub use find::find;

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 use rustix::fs::OFlags;
 
-use super::content::{self, Staged, Temporary, Wanted};
+use super::content::{self, Staged, Wanted};
 use super::directory::{Directory, Identity};
 use super::links::{Key, Made};
 use super::metadata::{self, Subject};
@@ -163,15 +163,13 @@ impl Extraction<'_> {
         Ok(())
     }
 
-    fn link(&self, link: &Further, first: &Made) -> std::io::Result<()> {
+    fn link(&mut self, link: &Further, first: &Made) -> std::io::Result<()> {
         let Wanted { directory, name, replaces, .. } = &link.wanted;
         let Some((old, way)) = first.names.split_last() else {
             return Err(std::io::ErrorKind::NotFound.into());
         };
         let from = self.passage(way)?;
-        let temporary = self.temporary_name();
-        directory.make_link(&temporary, &from, old)?;
-        let mut made = Temporary::new(directory, temporary);
+        let (made, ()) = self.workshop.make(directory, |name| directory.make_link(name, &from, old))?;
         // What was linked must be the file that was made, not what somebody put in its place.
         directory.open_file(made.name(), first.identity, OFlags::PATH)?;
         made.put_in_place(name, *replaces)
@@ -181,7 +179,7 @@ impl Extraction<'_> {
         let Further { mut wanted, key, names, .. } = link;
         wanted.leads = Some((key, names));
         let path = wanted.path.clone();
-        match Staged::make(wanted, self.temporary_name()) {
+        match Staged::make(wanted, &mut self.workshop) {
             Ok(file) => {
                 self.fill(&[&file])?;
                 self.finish_file(file)

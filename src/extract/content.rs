@@ -2,7 +2,7 @@
 //!
 //! Runs of zero bytes are not written but left as holes, so that sparse files come back sparse.
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 use std::fs::File;
 use std::io;
 use std::ops::Range;
@@ -17,6 +17,7 @@ use rustix::io::Errno;
 
 use super::directory::{Directory, Identity};
 use super::links::Key;
+use super::temporary::{Temporary, Workshop};
 use crate::error::{Annotate, chain};
 use crate::monitor::Task;
 use crate::store::{Node, SavedTree};
@@ -24,41 +25,6 @@ use crate::store::{Node, SavedTree};
 /// The unit in which file systems keep holes.
 const BLOCK: usize = 4096;
 const ZEROS: [u8; BLOCK] = [0; BLOCK];
-
-/// An entry under a name of ours, removed again unless it is put in its place.
-#[derive(Debug)]
-pub(super) struct Temporary {
-    directory: Directory,
-    name: OsString,
-    is_placed: bool,
-}
-
-impl Temporary {
-    /// Takes over the entry `name`, which was just made.
-    pub(super) fn new(directory: &Directory, name: OsString) -> Self {
-        Self { directory: directory.clone(), name, is_placed: false }
-    }
-
-    pub(super) fn name(&self) -> &OsStr {
-        &self.name
-    }
-
-    /// Gives it the name it was made for.
-    pub(super) fn put_in_place(&mut self, name: &OsStr, replace: bool) -> io::Result<()> {
-        self.directory.rename(&self.name, name, replace)?;
-        self.is_placed = true;
-        Ok(())
-    }
-}
-
-impl Drop for Temporary {
-    fn drop(&mut self) {
-        if !self.is_placed {
-            // There is nobody left to tell, and the name says whose it is.
-            let _ = self.directory.remove(&self.name);
-        }
-    }
-}
 
 /// A file that waits for its content.
 #[derive(Debug)]
@@ -95,11 +61,10 @@ pub(super) struct Wanted {
 }
 
 impl Staged {
-    /// Makes the file as one large hole under the name `temporary`.
-    pub(super) fn make(wanted: Wanted, temporary: OsString) -> io::Result<Self> {
+    /// Makes the file as one large hole under a temporary name.
+    pub(super) fn make(wanted: Wanted, workshop: &mut Workshop) -> io::Result<Self> {
         let Wanted { directory, name, path, destination, node, size, replaces, leads } = wanted;
-        let file = directory.make_file(&temporary)?;
-        let temporary = Temporary::new(&directory, temporary);
+        let (temporary, file) = workshop.make(&directory, |name| directory.make_file(name))?;
         file.set_len(size)?;
         let made = file.metadata()?;
         let identity = (made.dev(), made.ino());

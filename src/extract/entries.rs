@@ -9,7 +9,7 @@ use rustix::io::Errno;
 
 use super::Change;
 use super::batch::{Further, Pending};
-use super::content::{self, Staged, Temporary, Wanted};
+use super::content::{self, Staged, Wanted};
 use super::directory::{Directory, identity};
 use super::links::{Made, Role};
 use super::metadata::{self, Subject};
@@ -81,7 +81,7 @@ impl Extraction<'_> {
             Role::Alone => {}
         }
         let path = wanted.path.clone();
-        match Staged::make(wanted, self.temporary_name()) {
+        match Staged::make(wanted, &mut self.workshop) {
             Ok(file) => self.wait(Pending::File(file)),
             Err(error) => self.trouble(&path, "make the file", error),
         }
@@ -176,16 +176,12 @@ impl Extraction<'_> {
         }
     }
 
-    fn make_other(&self, spot: &Spot, directory: &Directory, kind: FileType) -> io::Result<Vec<String>> {
-        let temporary = self.temporary_name();
-        match spot.node.node_type {
-            NodeType::Dev { device } | NodeType::Chardev { device } => {
-                directory.make_special(&temporary, kind, device)?;
-            }
-            NodeType::Fifo => directory.make_special(&temporary, kind, 0)?,
-            _ => directory.make_symlink(&temporary, spot.node.node_type.to_link())?,
-        }
-        let mut made = Temporary::new(directory, temporary);
+    fn make_other(&mut self, spot: &Spot, directory: &Directory, kind: FileType) -> io::Result<Vec<String>> {
+        let (made, ()) = self.workshop.make(directory, |name| match spot.node.node_type {
+            NodeType::Dev { device } | NodeType::Chardev { device } => directory.make_special(name, kind, device),
+            NodeType::Fifo => directory.make_special(name, kind, 0),
+            _ => directory.make_symlink(name, spot.node.node_type.to_link()),
+        })?;
         let refused = metadata::apply(Subject::Entry(directory, made.name()), &spot.node);
         made.put_in_place(&spot.name, spot.found.is_some())?;
         Ok(refused)

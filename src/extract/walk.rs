@@ -2,7 +2,6 @@
 //!
 //! The tree may be as deep as whoever made it liked, so the way is a list, not a recursion, and only its last directories are kept open.
 
-use std::cell::Cell;
 use std::collections::HashSet;
 use std::ffi::{OsStr, OsString};
 use std::io;
@@ -13,13 +12,13 @@ use std::sync::Arc;
 
 use anyhow::Result;
 use rustix::fs::{FileType, Mode, Stat, fchmod};
-use uuid::Uuid;
 
 use super::batch::{Batch, Pending};
 use super::content;
 use super::directory::Directory;
 use super::links::Links;
 use super::name::{self, Trail};
+use super::temporary::Workshop;
 use super::{Action, Change, Extracted, Layout, RestoreOptions, metadata};
 use crate::error::chain;
 use crate::monitor::Task;
@@ -39,6 +38,7 @@ pub(super) struct Extraction<'a> {
     pub(super) task: Arc<dyn Task>,
     pub(super) links: Links,
     pub(super) batch: Batch,
+    pub(super) workshop: Workshop,
     pub(super) done: Extracted,
     target: &'a Path,
     top: Option<Directory>,
@@ -49,9 +49,6 @@ pub(super) struct Extraction<'a> {
     cut: usize,
     /// With [`Layout::WholePath`]: the names down to what is wanted.
     way: Vec<OsString>,
-    /// What the names of unfinished files begin with; no tree can know it before.
-    mark: String,
-    made: Cell<u64>,
 }
 
 /// A directory on the way.
@@ -112,6 +109,7 @@ impl<'a> Extraction<'a> {
             task,
             links: Links::default(),
             batch: Batch::default(),
+            workshop: Workshop::new(),
             done: Extracted::default(),
             target,
             top,
@@ -120,8 +118,6 @@ impl<'a> Extraction<'a> {
             trail: Trail::default(),
             cut: 0,
             way: Vec::new(),
-            mark: format!(".holdall-{}", Uuid::new_v4().simple()),
-            made: Cell::new(0),
         }
     }
 
@@ -340,12 +336,6 @@ impl<'a> Extraction<'a> {
     pub(super) fn passage(&self, names: &[OsString]) -> io::Result<Directory> {
         let top = self.top.clone().ok_or(io::ErrorKind::NotFound)?;
         names.iter().try_fold(top, |directory, name| directory.open_passage(name))
-    }
-
-    /// A name for something that is not finished.
-    pub(super) fn temporary_name(&self) -> OsString {
-        self.made.set(self.made.get() + 1);
-        format!("{}-{}", self.mark, self.made.get()).into()
     }
 
     /// Where something of the point belongs on this machine.
