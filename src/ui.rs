@@ -224,13 +224,16 @@ impl LineTask {
         }
         *told = Instant::now();
         drop(told);
-        let (done, total, files) = (
-            self.done.load(Ordering::Relaxed),
-            self.total.load(Ordering::Relaxed),
-            self.files.load(Ordering::Relaxed),
-        );
+        let (done, total, files) =
+            (self.done.load(Ordering::Relaxed), self.total.load(Ordering::Relaxed), self.files.load(Ordering::Relaxed));
         if self.json {
-            let line = json::progress_json(&self.item, done, Some(total).filter(|&total| total > 0), files, self.begun.elapsed());
+            let line = json::progress_json(
+                &self.item,
+                done,
+                Some(total).filter(|&total| total > 0),
+                files,
+                self.begun.elapsed(),
+            );
             let _ = Output { json: true }.json_line(&line);
         } else {
             print(&self.line(done, total, files));
