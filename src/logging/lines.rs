@@ -1,8 +1,8 @@
 //! Turns events into lines: for people, for the journal, for programs.
 //!
 //! An event is one line, whatever it says: control characters are escaped, so that a hostile file name or a server's
-//! answer can neither move the cursor nor pretend to be a line of its own. The one exception is a field named `hint`,
-//! which people see as a line of its own below the message.
+//! answer can neither move the cursor nor pretend to be a line of its own. Two fields are exceptions: the lines of `detail` and
+//! of `hint` are shown as lines of their own below the message.
 
 use std::ffi::OsStr;
 use std::fmt::{self, Write};
@@ -66,16 +66,14 @@ impl<'a> Record<'a> {
 
     fn line(&self, style: Style, time: DateTime<Utc>) -> String {
         match style {
-            Style::Plain => self.text(plain_prefix(self.level), "hint: "),
-            Style::Journal => {
-                let prefix = journal_prefix(self.level);
-                self.text(prefix, &format!("{prefix}hint: "))
-            }
+            Style::Plain => self.text(plain_prefix(self.level), ""),
+            Style::Journal => self.text(journal_prefix(self.level), journal_prefix(self.level)),
             Style::Json => self.json(time),
         }
     }
 
-    fn text(&self, prefix: &str, hint_prefix: &str) -> String {
+    /// The message behind `prefix`, and each line below it behind `below`.
+    fn text(&self, prefix: &str, below: &str) -> String {
         let mut line = prefix.to_owned();
         // A library's message says little without its name; holdall's own say what they are about.
         if !self.target.starts_with("holdall") {
@@ -83,14 +81,14 @@ impl<'a> Record<'a> {
             line.push_str(": ");
         }
         line.push_str(&escaped(&self.message));
-        for (name, value) in self.fields.iter().filter(|(name, _)| *name != "hint") {
+        for (name, value) in self.fields.iter().filter(|(name, _)| !["detail", "hint"].contains(&name.as_str())) {
             let text = value.as_str().map_or_else(|| value.to_string(), escaped);
             line.push_str(&format!(" {name}={text}"));
         }
-        for hint in self.fields.get("hint").and_then(Value::as_str).into_iter().flat_map(str::lines) {
-            line.push('\n');
-            line.push_str(hint_prefix);
-            line.push_str(&escaped(hint));
+        for (name, label) in [("detail", ""), ("hint", "hint: ")] {
+            for text in self.fields.get(name).and_then(Value::as_str).into_iter().flat_map(str::lines) {
+                line.push_str(&format!("\n{below}{label}{}", escaped(text)));
+            }
         }
         line
     }
