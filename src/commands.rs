@@ -13,7 +13,7 @@ use crate::lock::Lock;
 use crate::monitor::Monitor;
 use crate::output::Output;
 use crate::store::Store;
-use crate::timeline::Point;
+use crate::timeline::{Point, SAFETY_SUFFIX};
 
 pub mod backup;
 pub mod check;
@@ -86,7 +86,7 @@ pub fn known_items(config: &Config, points: &[Point]) -> Vec<String> {
     for source in &config.sources {
         let id = source.id();
         let below = format!("{id}/");
-        let is_safety = |item: &String| item.ends_with(restore::SAFETY_SUFFIX);
+        let is_safety = |item: &String| item.ends_with(SAFETY_SUFFIX);
         if !items.iter().any(|item| *item == id || item.starts_with(&below) && !is_safety(item)) {
             items.push(id);
         }

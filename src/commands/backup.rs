@@ -11,7 +11,6 @@ use anyhow::{Context as _, Error, Result, anyhow};
 use chrono::{DateTime, Utc};
 
 use super::prune::{self, SpaceArgs};
-use super::restore::SAFETY_SUFFIX;
 use super::status::Freshness;
 use super::{Context, known_items, lock_source, lock_store, open_store};
 use crate::cleanup::Guard;
@@ -24,7 +23,7 @@ use crate::report::{ItemReport, Outcome, Report, Verdict, json, text};
 use crate::select::{self, Selector};
 use crate::source::{Item, Readiness};
 use crate::store::{SaveOptions, Store};
-use crate::timeline::{Point, Timeline};
+use crate::timeline::{Point, SAFETY_SUFFIX, Timeline};
 
 /// Arguments of `backup`.
 #[derive(Debug, clap::Args)]

@@ -9,7 +9,7 @@ use crate::config::Config;
 use crate::error::ExitCode;
 use crate::quantity::{rfc3339, show_bytes, show_duration, show_time};
 use crate::select;
-use crate::timeline::{Point, Timeline};
+use crate::timeline::{Point, SAFETY_SUFFIX, Timeline};
 
 /// Arguments of `status`.
 #[derive(Debug, clap::Args)]
@@ -65,7 +65,7 @@ impl Freshness {
 }
 
 fn is_safety(item: &str) -> bool {
-    item.ends_with(super::restore::SAFETY_SUFFIX)
+    item.ends_with(SAFETY_SUFFIX)
 }
 
 /// Runs `status`.
