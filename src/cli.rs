@@ -5,9 +5,7 @@ use std::time::Duration;
 
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
-use crate::commands::{
-    backup, check, completions, diff, dump, list, ls, man, onboard, prune, restore, status, verify,
-};
+use crate::commands::{backup, check, completions, diff, dump, list, ls, man, onboard, prune, restore, status, verify};
 use crate::quantity::parse_duration;
 
 /// The version with the commit it was built from.
@@ -135,7 +133,10 @@ mod tests {
         fn check(command: &clap::Command) {
             let mut texts = vec![(command.get_name().to_owned(), command.get_about().map(ToString::to_string))];
             for arg in command.get_arguments() {
-                texts.push((format!("{} {}", command.get_name(), arg.get_id()), arg.get_help().map(ToString::to_string)));
+                texts.push((
+                    format!("{} {}", command.get_name(), arg.get_id()),
+                    arg.get_help().map(ToString::to_string),
+                ));
             }
             for (what, text) in texts {
                 let text = text.unwrap_or_else(|| panic!("{what} has no help"));

@@ -67,9 +67,7 @@ pub trait Annotate<T> {
 
 impl<T, E: Into<Error>> Annotate<T> for Result<T, E> {
     fn hint(self, hint: impl fmt::Display) -> Result<T, Error> {
-        self.map_err(|error| {
-            Error::new(Annotated { inner: error.into(), hint: Some(hint.to_string()), code: None })
-        })
+        self.map_err(|error| Error::new(Annotated { inner: error.into(), hint: Some(hint.to_string()), code: None }))
     }
 
     fn exit(self, code: ExitCode) -> Result<T, Error> {

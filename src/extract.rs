@@ -34,3 +34,18 @@ pub struct Extracted {
     /// What could not be restored as it was, and why.
     pub problems: Vec<crate::source::Problem>,
 }
+/// l
+pub enum Layout {
+    /// w
+    WholePath,
+}
+/// e
+pub fn extract(
+    _: &crate::store::SavedTree,
+    _: &std::path::Path,
+    _: Layout,
+    _: &RestoreOptions,
+    _: &dyn crate::monitor::Monitor,
+) -> anyhow::Result<Extracted> {
+    anyhow::bail!("x")
+}

@@ -1,9 +1,204 @@
-//! Logging: where lines go and how they look. Standard error only; standard output is data.
+//! The log: what is written to standard error while holdall works, how much of it, and in which form.
 //!
-//! Under journald lines carry a priority (`<3>`) and no time, since journald adds its own (systemd.exec(5), `JOURNAL_STREAM`;
-//! sd-daemon(3) for the prefixes).
+//! Two things must hold. A line of the log never tears a progress bar: every line goes through the one sink that
+//! [`set_sink`] replaces. And what rustic_core only logs is counted even when it is not shown ([`rustic_errors`],
+//! [`rustic_warnings`]), because it logs some errors that it should return.
+//!
+//! How a line looks is decided in [`lines`]; errors that end the run are printed by [`crate::ui`].
 
-use crate::cli::Global;
+use std::io::{self, Write};
+use std::os::fd::AsFd;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Starts logging.
-pub fn start(_global: &Global) {}
+use tracing::level_filters::LevelFilter;
+use tracing::{Event, Level, Metadata, Subscriber};
+use tracing_log::AsLog;
+use tracing_subscriber::filter::{EnvFilter, FilterFn};
+use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
+use tracing_subscriber::registry::LookupSpan;
+
+use crate::cli::{Global, LogFormat, LogLevel};
+
+pub mod lines;
+
+use lines::{Lines, Style};
+
+static SINK: OnceLock<fn(&str)> = OnceLock::new();
+static RUSTIC: RusticCount = RusticCount::new();
+
+/// Starts the log as the flags and `$RUST_LOG` ask. Called once, before anything can log.
+///
+/// `$RUST_LOG`, in the syntax of env_logger, wins over the flags; one that cannot be read is named and passed over.
+pub fn start(global: &Global) {
+    let style = match global.log_format {
+        LogFormat::Json => Style::Json,
+        LogFormat::Text if stderr_is_the_journal() => Style::Journal,
+        LogFormat::Text => Style::Plain,
+    };
+    let wanted = directives(global);
+    let (filter, problem) = match std::env::var("RUST_LOG").ok().filter(|text| !text.trim().is_empty()) {
+        None => (EnvFilter::new(wanted), None),
+        Some(text) => match EnvFilter::try_new(&text) {
+            Ok(filter) => (filter, None),
+            Err(error) => (EnvFilter::new(wanted), Some(error)),
+        },
+    };
+    let subscriber = tracing_subscriber::registry()
+        .with(CountRustic(&RUSTIC).filtered())
+        .with(Lines::new(style, write).with_filter(filter));
+    // Either fails only if a log was started before, and then that one is in force.
+    if tracing::subscriber::set_global_default(subscriber).is_ok() {
+        // Records below the level that anybody wants are not even made: rustic traces every blob.
+        drop(tracing_log::LogTracer::builder().with_max_level(LevelFilter::current().as_log()).init());
+    }
+    if let Some(error) = problem {
+        tracing::warn!("ignoring RUST_LOG: {error}");
+    }
+}
+
+/// From now on lines of the log, without their line ends, go to `sink` in place of standard error.
+///
+/// For whoever draws on the terminal, to print them above what it draws. The first call counts.
+pub fn set_sink(sink: fn(&str)) {
+    SINK.get_or_init(|| sink);
+}
+
+/// How many errors rustic has logged since the program began, shown or not.
+pub fn rustic_errors() -> u64 {
+    RUSTIC.errors.load(Ordering::Relaxed)
+}
+
+/// How many warnings rustic has logged since the program began, shown or not.
+pub fn rustic_warnings() -> u64 {
+    RUSTIC.warnings.load(Ordering::Relaxed)
+}
+
+/// How much rustic has logged.
+struct RusticCount {
+    errors: AtomicU64,
+    warnings: AtomicU64,
+}
+
+impl RusticCount {
+    const fn new() -> Self {
+        Self { errors: AtomicU64::new(0), warnings: AtomicU64::new(0) }
+    }
+}
+
+/// The layer that counts what rustic logs.
+struct CountRustic(&'static RusticCount);
+
+impl CountRustic {
+    /// With its filter, which lets through what it counts and nothing else.
+    fn filtered<S: Subscriber + for<'a> LookupSpan<'a>>(self) -> impl Layer<S> {
+        let counted =
+            |metadata: &Metadata<'_>| *metadata.level() <= Level::WARN && metadata.target().starts_with("rustic");
+        self.with_filter(FilterFn::new(counted).with_max_level_hint(Level::WARN))
+    }
+}
+
+impl<S: Subscriber> Layer<S> for CountRustic {
+    fn on_event(&self, event: &Event<'_>, _context: Context<'_, S>) {
+        let is_error = *event.metadata().level() == Level::ERROR;
+        let counter = if is_error { &self.0.errors } else { &self.0.warnings };
+        counter.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// What the flags ask for, as directives of [`EnvFilter`].
+///
+/// Libraries are heard one step later than holdall. Even at the highest level those that speak with servers stay at
+/// `info`: below it they log requests with their secrets.
+fn directives(global: &Global) -> &'static str {
+    let level = global.log_level.unwrap_or(match (global.quiet, global.verbose) {
+        (true, _) => LogLevel::Error,
+        (false, 0) => LogLevel::Warn,
+        (false, 1) => LogLevel::Info,
+        (false, _) => LogLevel::Debug,
+    });
+    match level {
+        LogLevel::Error => "error",
+        LogLevel::Warn => "error,holdall=warn",
+        LogLevel::Info => "warn,holdall=info",
+        LogLevel::Debug => "warn,holdall=debug,rustic_core=info,rustic_backend=info",
+        LogLevel::Trace => "info,holdall=trace,rustic_core=trace,rustic_backend=debug",
+    }
+}
+
+fn write(line: &str) {
+    match SINK.get() {
+        Some(sink) => sink(line),
+        // In one piece, so that lines of two threads do not mix. If standard error is gone, there is nobody to tell.
+        None => drop(io::stderr().lock().write_all(format!("{line}\n").as_bytes())),
+    }
+}
+
+/// Whether standard error is the connection to the journal that the service manager announced.
+///
+/// The variable alone does not say it: a child may inherit it and have its standard error redirected (systemd.exec(5)).
+fn stderr_is_the_journal() -> bool {
+    std::env::var("JOURNAL_STREAM").is_ok_and(|announced| is_stream(&announced, &io::stderr()))
+}
+
+/// Whether `announced`, `DEVICE:INODE` in decimal, is this open file.
+fn is_stream(announced: &str, file: &impl AsFd) -> bool {
+    rustix::fs::fstat(file).is_ok_and(|stat| announced == format!("{}:{}", stat.st_dev, stat.st_ino))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::MetadataExt;
+
+    use clap::Parser;
+    use tracing_log::log;
+
+    use super::*;
+    use crate::cli::Cli;
+
+    fn directives_of(flags: &[&str]) -> &'static str {
+        let line = ["holdall", "man", "x"].iter().chain(flags);
+        directives(&Cli::try_parse_from(line).unwrap().global)
+    }
+
+    #[test]
+    fn flags_choose_how_much_is_logged() {
+        assert_eq!(directives_of(&["-q"]), "error");
+        assert_eq!(directives_of(&[]), "error,holdall=warn");
+        assert_eq!(directives_of(&["-v"]), "warn,holdall=info");
+        assert_eq!(directives_of(&["-vv"]), "warn,holdall=debug,rustic_core=info,rustic_backend=info");
+        assert_eq!(directives_of(&["-vvv"]), directives_of(&["-vv"]));
+    }
+
+    #[test]
+    fn log_level_overrides_quiet_and_verbose() {
+        assert_eq!(directives_of(&["-q", "--log-level", "debug"]), directives_of(&["-vv"]));
+        assert_eq!(directives_of(&["-vv", "--log-level", "error"]), directives_of(&["-q"]));
+    }
+
+    #[test]
+    fn journal_is_recognised_by_device_and_inode() {
+        let file = tempfile::tempfile().unwrap();
+        let stat = file.metadata().unwrap();
+        assert!(is_stream(&format!("{}:{}", stat.dev(), stat.ino()), &file));
+        assert!(!is_stream(&format!("{}:{}", stat.dev(), stat.ino() + 1), &file));
+        assert!(!is_stream("", &file));
+    }
+
+    #[test]
+    fn what_rustic_logs_is_counted_whatever_is_shown() {
+        static COUNT: RusticCount = RusticCount::new();
+        // Another test of this process may have been first, which is as good.
+        drop(tracing_log::LogTracer::init());
+        let nothing_is_shown = Lines::new(Style::Plain, |line| panic!("{line}")).with_filter(LevelFilter::OFF);
+        let subscriber = tracing_subscriber::registry().with(CountRustic(&COUNT).filtered()).with(nothing_is_shown);
+        tracing::subscriber::with_default(subscriber, || {
+            log::error!(target: "rustic_core::archiver", "lost");
+            log::warn!(target: "rustic_core::archiver", "ignored");
+            log::warn!(target: "rustic_backend::opendal", "slow");
+            log::info!(target: "rustic_core::archiver", "told");
+            log::error!(target: "hyper", "another");
+        });
+        assert_eq!((COUNT.errors.load(Ordering::Relaxed), COUNT.warnings.load(Ordering::Relaxed)), (1, 2));
+    }
+}

@@ -1,63 +1,188 @@
 //! The store: one restic-format repository, and everything that is done with it.
 //!
-//! This module and those below it are the only users of rustic_core and rustic_backend.
+//! This module and those below it are the only users of rustic_core and rustic_backend. Nothing is added to restic's format;
+//! what a snapshot of ours looks like is fixed in [`points`]. Runs against the same repository are kept apart by the caller ([`crate::lock`]).
 
-use std::path::{Path, PathBuf};
+use std::fmt;
 use std::sync::Arc;
 
-use anyhow::Result;
+use anyhow::{Context, Result, anyhow};
+use rustic_backend::BackendOptions;
+use rustic_core::repofile::MasterKey;
+use rustic_core::{
+    ConfigOptions, Credentials, IndexedFullStatus, IndexedIdsStatus, KeyOptions, OpenStatus, Repository,
+    RepositoryBackends, RepositoryOptions,
+};
 
-use crate::config::StoreConfig;
+use crate::config::{StoreConfig, locate};
+use crate::error::{Annotate, ExitCode};
 use crate::monitor::Monitor;
-use crate::report::Saved;
-use crate::source::{Item, Tree};
-use crate::timeline::{Point, Timeline};
+use crate::timeline::Point;
 
+mod gate;
+mod location;
+pub mod node;
+pub mod points;
+mod progress;
+mod reading;
+pub mod save;
 pub mod saved;
+mod trouble;
+pub mod upkeep;
 
+use gate::Gate;
+pub use location::local_path;
+use progress::Bars;
 pub use rustic_core::repofile::{Metadata, Node, NodeType};
-pub use saved::SavedTree;
+pub use save::SaveOptions;
+pub use saved::{SavedNode, SavedTree};
+use trouble::explain;
 
 /// An open repository.
-#[derive(Debug)]
+///
+/// rustic_core's `Repository` changes its type as its index is loaded and cannot be cloned; so the store keeps what it takes to
+/// open one (the backend, the key) and opens a fresh one for each piece of work. That costs one read of the config file.
 pub struct Store {
-    _monitor: Arc<dyn Monitor>,
+    repository: String,
+    gate: Arc<Gate>,
+    key: MasterKey,
+    options: RepositoryOptions,
+    bars: Bars,
+}
+
+impl fmt::Debug for Store {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Store").field("repository", &self.repository).finish_non_exhaustive()
+    }
 }
 
 impl Store {
-    /// Opens the repository. Exit codes: 10 nothing there, 12 wrong password.
-    pub fn open(_config: &StoreConfig, _monitor: Arc<dyn Monitor>) -> Result<Self> {
-        anyhow::bail!("not built yet")
+    /// Opens the repository.
+    ///
+    /// # Errors
+    ///
+    /// Exit code 10 when there is no repository, 12 when the password does not open it, 1 when it cannot be reached.
+    pub fn open(config: &StoreConfig, monitor: Arc<dyn Monitor>) -> Result<Self> {
+        let unopened = Unopened::new(config, monitor)?;
+        let repository = &config.repository;
+        if !unopened.exists()? {
+            return Err(anyhow!("there is no repository at {repository}"))
+                .hint("Set it up with `holdall onboard store`, or correct `repository` in the configuration.")
+                .exit(ExitCode::NoStore);
+        }
+        let password = config.password.read()?;
+        let opened = unopened.repository()?.open(&Credentials::password(&*password));
+        match opened {
+            Ok(opened) => Ok(unopened.into_store(opened.key())),
+            Err(error) if error.is_incorrect_password() => {
+                Err(anyhow!("the repository at {repository} does not open with this password"))
+                    .hint(format!("Check {}: it must hold the password the store was made with.", config.password))
+                    .exit(ExitCode::WrongPassword)
+            }
+            Err(error) => Err(explain(*error)).with_context(|| format!("open the repository at {repository}")),
+        }
     }
 
-    /// Makes a new repository; an error if there is one already.
-    pub fn init(_config: &StoreConfig, _monitor: Arc<dyn Monitor>) -> Result<Self> {
-        anyhow::bail!("not built yet")
+    /// Whether there is a repository at the configured place.
+    ///
+    /// # Errors
+    ///
+    /// When the place cannot be reached.
+    pub fn exists(config: &StoreConfig, monitor: Arc<dyn Monitor>) -> Result<bool> {
+        Unopened::new(config, monitor)?.exists()
     }
 
-    /// Saves a tree as a new point of the item.
-    pub fn save(&self, _item: &Item, _tree: Box<dyn Tree>, _monitor: &dyn Monitor) -> Result<Saved> {
-        anyhow::bail!("not built yet")
+    /// Makes a new repository of format version 2.
+    ///
+    /// # Errors
+    ///
+    /// When there is one already, or the place cannot be written.
+    pub fn init(config: &StoreConfig, monitor: Arc<dyn Monitor>) -> Result<Self> {
+        let unopened = Unopened::new(config, monitor)?;
+        let repository = &config.repository;
+        if unopened.exists()? {
+            return Err(anyhow!("there is a repository at {repository} already"));
+        }
+        let password = config.password.read()?;
+        let made = unopened
+            .repository()?
+            .init(&Credentials::password(&*password), &KeyOptions::default(), &ConfigOptions::default())
+            .map_err(|error| explain(*error))
+            .with_context(|| format!("make a repository at {repository}"))?;
+        let key = made.key();
+        Ok(unopened.into_store(key))
     }
 
-    /// The saved tree of a point.
-    pub fn tree(&self, _point: &Point) -> Result<SavedTree> {
-        anyhow::bail!("not built yet")
+    /// Where the store is, as configured.
+    pub fn repository(&self) -> &str {
+        &self.repository
+    }
+
+    /// The saved tree of a point, for reading.
+    pub fn tree(&self, point: &Point) -> Result<SavedTree> {
+        SavedTree::load(self.indexed()?, point.clone())
+    }
+
+    fn opened(&self) -> Result<Repository<OpenStatus>> {
+        repository(&self.gate, &self.options, &self.bars)?
+            .open(&Credentials::Masterkey(self.key.clone()))
+            .map_err(|error| explain(*error))
+            .with_context(|| format!("open the repository at {}", self.repository))
+    }
+
+    /// With an index that can tell which blobs exist, but not where data is: enough for saving and for reading trees.
+    fn indexed_ids(&self) -> Result<Repository<IndexedIdsStatus>> {
+        self.opened()?.to_indexed_ids().map_err(|error| explain(*error)).context("read the index of the repository")
+    }
+
+    fn indexed(&self) -> Result<Repository<IndexedFullStatus>> {
+        self.opened()?.to_indexed().map_err(|error| explain(*error)).context("read the index of the repository")
     }
 }
 
-impl Timeline for Store {
-    fn points(&self) -> Result<Vec<Point>> {
-        anyhow::bail!("not built yet")
+/// A place where a repository is or will be, before a password is known.
+struct Unopened {
+    repository: String,
+    gate: Arc<Gate>,
+    options: RepositoryOptions,
+    bars: Bars,
+}
+
+impl Unopened {
+    fn new(config: &StoreConfig, monitor: Arc<dyn Monitor>) -> Result<Self> {
+        let (url, options) = location::resolve(config)?;
+        let backends = BackendOptions::default()
+            .repository(url)
+            .options(options)
+            .to_backends()
+            .map_err(|error| explain(*error))
+            .with_context(|| format!("reach the repository at {}", config.repository))?;
+        let gate = Arc::new(Gate::new(backends.repository()));
+        // The cache is disposable, and a unit without $HOME must work: no directory, no cache.
+        let cache = locate::cache_dir();
+        let mut options = RepositoryOptions::default().no_cache(cache.is_none());
+        options.cache_dir = cache;
+        Ok(Self { repository: config.repository.clone(), gate, options, bars: Bars::new(monitor) })
     }
 
-    fn remove(&self, _points: &[Point]) -> Result<()> {
-        anyhow::bail!("not built yet")
+    fn repository(&self) -> Result<Repository<()>> {
+        repository(&self.gate, &self.options, &self.bars)
+    }
+
+    fn exists(&self) -> Result<bool> {
+        let found = self.repository()?.config_id();
+        found
+            .map(|id| id.is_some())
+            .map_err(|error| explain(*error))
+            .with_context(|| format!("reach the repository at {}", self.repository))
+    }
+
+    fn into_store(self, key: MasterKey) -> Store {
+        Store { repository: self.repository, gate: self.gate, key, options: self.options, bars: self.bars }
     }
 }
 
-/// Never called; keeps the skeleton's imports in use.
-#[doc(hidden)]
-pub fn paths(_: &Path) -> PathBuf {
-    PathBuf::new()
+fn repository(gate: &Arc<Gate>, options: &RepositoryOptions, bars: &Bars) -> Result<Repository<()>> {
+    let backends = RepositoryBackends::new(gate.clone(), None);
+    Repository::new_with_progress(options, &backends, bars.clone()).map_err(|error| explain(*error))
 }

@@ -1,1 +1,141 @@
-//! Local files and directories.
+//! `[files.NAME]`: directories and files of this machine.
+//!
+//! One item, with the original absolute paths. Walking is in [`walk`], what an entry looks like in [`inode`]; this file says what
+//! belongs to the source and how it is put back.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use rustix::fs::{AtFlags, CWD, statat};
+
+use super::{Entries, Item, Problem, Readiness, Severity, Source, Tree};
+use crate::config::FilesConfig;
+use crate::error::Annotate;
+use crate::extract::{self, Extracted, Layout, RestoreOptions};
+use crate::monitor::Monitor;
+use crate::store::SavedTree;
+
+mod inode;
+mod live;
+mod rules;
+mod walk;
+
+use live::Live;
+use rules::Rules;
+
+/// The driver.
+#[derive(Debug)]
+pub struct Files {
+    id: String,
+    roots: Vec<PathBuf>,
+    rules: std::sync::Arc<Rules>,
+}
+
+impl Files {
+    /// The source of this configuration. `own_store` is the directory of a store on this machine: it is never part of a backup
+    /// into itself.
+    pub fn new(config: &FilesConfig, own_store: Option<&Path>) -> Result<Self> {
+        let id = format!("files.{}", config.common.name);
+        let rules = Rules::new(config, own_store).with_context(|| format!("understand the excludes of {id}"))?;
+        Ok(Self { id, roots: outermost(&config.paths), rules: rules.into() })
+    }
+
+    /// Every path must be there: a missing one is a disk that is not mounted or a name that is mistyped, and the rest would make a
+    /// point that looks whole.
+    fn look_at_roots(&self) -> Result<()> {
+        for root in &self.roots {
+            statat(CWD, root, AtFlags::SYMLINK_NOFOLLOW).with_context(|| format!("look at {}", root.display())).hint(
+                format!("Is something not mounted? Else take {} out of `paths` of {}.", root.display(), self.id),
+            )?;
+        }
+        Ok(())
+    }
+}
+
+impl Source for Files {
+    fn preflight(&self) -> Result<Readiness> {
+        self.look_at_roots()?;
+        Ok(Readiness::Ready)
+    }
+
+    fn items(&self) -> Result<Vec<Item>> {
+        Ok(vec![Item { id: self.id.clone(), source: self.id.clone(), paths: self.roots.clone() }])
+    }
+
+    fn open(&self, _item: &Item, _previous: Option<&SavedTree>, _monitor: &dyn Monitor) -> Result<Box<dyn Tree>> {
+        self.look_at_roots()?;
+        Ok(Box::new(FilesTree { roots: self.roots.clone(), rules: self.rules.clone() }))
+    }
+
+    fn overwritten(&self, _item: &Item, saved: &SavedTree, path: Option<&Path>) -> Result<Option<Box<dyn Tree>>> {
+        let live = Live::new(saved.clone(), path.unwrap_or(Path::new("/")));
+        Ok(live.is_anything_there()?.then(|| Box::new(live) as Box<dyn Tree>))
+    }
+
+    fn restore(
+        &self,
+        _item: &Item,
+        saved: &SavedTree,
+        options: &RestoreOptions,
+        monitor: &dyn Monitor,
+    ) -> Result<Extracted> {
+        if saved.roots().iter().any(|root| !root.is_absolute()) {
+            bail!("the paths of this point are not absolute, so there is no place they came from");
+        }
+        extract::extract(saved, Path::new("/"), Layout::WholePath, options, monitor)
+    }
+}
+
+/// The paths without those that lie below another one, in the order in which a tree names them.
+fn outermost(paths: &[PathBuf]) -> Vec<PathBuf> {
+    let mut sorted: Vec<&PathBuf> = paths.iter().collect();
+    sorted.sort();
+    let mut roots: Vec<PathBuf> = Vec::new();
+    for path in sorted {
+        if !roots.last().is_some_and(|root| path.starts_with(root)) {
+            roots.push(path.clone());
+        }
+    }
+    roots
+}
+
+/// Files are not held still: what changes while it is read is told entry by entry.
+#[derive(Debug)]
+struct FilesTree {
+    roots: Vec<PathBuf>,
+    rules: std::sync::Arc<Rules>,
+}
+
+impl Tree for FilesTree {
+    fn entries(&self) -> Entries {
+        Box::new(walk::Walk::new(&self.roots, self.rules.clone()))
+    }
+
+    fn size(&self) -> Option<u64> {
+        None
+    }
+
+    fn finish(self: Box<Self>) -> Result<()> {
+        Ok(())
+    }
+}
+
+/// A problem with an entry that should have been read. What vanished in between is only worth a warning.
+fn problem(path: PathBuf, error: std::io::Error) -> Problem {
+    if error.kind() == std::io::ErrorKind::NotFound {
+        Problem { path, error: "vanished before it was read".to_owned(), severity: Severity::Warning }
+    } else {
+        Problem { path, error: error.to_string(), severity: Severity::Unread }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nested_and_repeated_paths_are_read_once() {
+        let paths = ["/home/me", "/etc", "/home", "/etc", "/home-two", "/home/you"].map(PathBuf::from);
+        assert_eq!(outermost(&paths), ["/etc", "/home", "/home-two"].map(PathBuf::from));
+    }
+}

@@ -1,19 +1,33 @@
 //! The tree of a point, for reading.
 
-use std::path::{Path, PathBuf};
+use std::collections::HashMap;
+use std::ffi::OsStr;
+use std::path::{Component, Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
 
-use anyhow::Result;
+use anyhow::{Context, Result, bail, ensure};
 use bytes::Bytes;
+use rustic_core::repofile::{BlobType, SnapshotFile};
+use rustic_core::{BlobId, DataId, IndexedFullStatus, Repository};
+use sha2::{Digest, Sha256};
 
-use super::Node;
+use super::{Metadata, Node, NodeType, explain};
 use crate::timeline::Point;
+
+/// How many pieces are read at the same time: enough to hide the latency of an object store.
+const READERS: usize = 8;
 
 /// The tree of a point. Cheap to clone; holds the store's index in memory.
 ///
 /// What it gives is **hostile**: names may be `..`, contain `/`, or stand twice in a directory.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct SavedTree {
+    repository: Arc<Repository<IndexedFullStatus>>,
     point: Point,
+    root: Node,
+    roots: Vec<PathBuf>,
 }
 
 /// A node with its path inside the snapshot: `/etc/hosts`. The path's last name is the node's, unchecked.
@@ -25,7 +39,26 @@ pub struct SavedNode {
     pub node: Node,
 }
 
+impl std::fmt::Debug for SavedTree {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SavedTree").field("point", &self.point).finish_non_exhaustive()
+    }
+}
+
 impl SavedTree {
+    pub(super) fn load(repository: Repository<IndexedFullStatus>, point: Point) -> Result<Self> {
+        let mut snapshots: Vec<SnapshotFile> = repository
+            .get_snapshots(&[&point.id])
+            .map_err(|error| explain(*error))
+            .with_context(|| format!("read snapshot {}", point.short_id()))?;
+        let snapshot = snapshots.pop().with_context(|| format!("snapshot {} is not there", point.short_id()))?;
+        let mut root =
+            Node::new_node(OsStr::new(""), NodeType::Dir, Metadata { mode: Some(0o755), ..Metadata::default() });
+        root.subtree = Some(snapshot.tree);
+        let roots = snapshot.paths.iter().map(PathBuf::from).collect();
+        Ok(Self { repository: Arc::new(repository), point, root, roots })
+    }
+
     /// The point it belongs to.
     pub fn point(&self) -> &Point {
         &self.point
@@ -33,43 +66,183 @@ impl SavedTree {
 
     /// The paths that were backed up, as restic shows them.
     pub fn roots(&self) -> &[PathBuf] {
-        &[]
+        &self.roots
     }
 
     /// The node at `path`; `/` is a directory node without a name. `None` if there is none. Links are not followed.
-    pub fn find(&self, _path: &Path) -> Result<Option<Node>> {
-        anyhow::bail!("not built yet")
+    pub fn find(&self, path: &Path) -> Result<Option<Node>> {
+        let mut node = self.root.clone();
+        for component in path.components() {
+            match component {
+                Component::RootDir | Component::CurDir => {}
+                Component::Normal(name) => {
+                    match self.children(&node)?.into_iter().find(|child| *child.name() == *name) {
+                        Some(child) => node = child,
+                        None => return Ok(None),
+                    }
+                }
+                _ => return Ok(None),
+            }
+        }
+        Ok(Some(node))
     }
 
     /// What is in a directory node, in the stored order; empty for other nodes.
-    pub fn children(&self, _directory: &Node) -> Result<Vec<Node>> {
-        anyhow::bail!("not built yet")
+    pub fn children(&self, directory: &Node) -> Result<Vec<Node>> {
+        match directory.subtree {
+            Some(id) if directory.is_dir() => {
+                let tree = self.repository.get_tree(&id).map_err(|error| explain(*error));
+                Ok(tree.with_context(|| format!("read the saved directory `{}`", directory.name))?.nodes)
+            }
+            _ => Ok(Vec::new()),
+        }
     }
 
     /// Everything from `path` downwards, `path` itself first, parents before children, directories in stored order.
-    pub fn walk(&self, _path: &Path) -> Result<Box<dyn Iterator<Item = Result<SavedNode>> + Send + '_>> {
-        anyhow::bail!("not built yet")
+    ///
+    /// A directory that cannot be read from the store is an error in its place; the walk goes on behind it.
+    ///
+    /// # Errors
+    ///
+    /// When there is nothing at `path`.
+    pub fn walk(&self, path: &Path) -> Result<Box<dyn Iterator<Item = Result<SavedNode>> + Send>> {
+        let node = self.find(path)?.with_context(|| format!("there is no {} in this point", path.display()))?;
+        let start = SavedNode { path: path.to_path_buf(), node };
+        Ok(Box::new(Walk { tree: self.clone(), stack: vec![vec![start].into_iter()] }))
     }
 
     /// The sizes in bytes of the pieces a file's content is stored in, in order; their sum is its real size.
-    pub fn piece_sizes(&self, _file: &Node) -> Result<Vec<u64>> {
-        anyhow::bail!("not built yet")
+    pub fn piece_sizes(&self, file: &Node) -> Result<Vec<u64>> {
+        pieces(file).iter().map(|id| self.piece_size(id)).collect()
+    }
+
+    fn piece_size(&self, id: &DataId) -> Result<u64> {
+        let entry = self.repository.get_index_entry(id).map_err(|error| explain(*error))?;
+        Ok(u64::from(entry.data_length()))
     }
 
     /// Reads the content of one file in order; every piece was checked against its id.
-    pub fn read(&self, _file: &Node) -> Result<Box<dyn Iterator<Item = Result<Bytes>> + Send + '_>> {
-        anyhow::bail!("not built yet")
+    pub fn read(&self, file: &Node) -> Result<Box<dyn Iterator<Item = Result<Bytes>> + Send + '_>> {
+        Ok(Box::new(pieces(file).to_vec().into_iter().map(|id| self.piece(&id))))
     }
 
-    /// Reads the content of many files in the order that suits the store, several packs at a time.
+    fn piece(&self, id: &DataId) -> Result<Bytes> {
+        let blob = BlobId::from(*id);
+        let read = self.repository.get_blob_cached(&blob, BlobType::Data).map_err(|error| explain(*error));
+        let bytes = read.with_context(|| format!("read piece {id}"))?;
+        // The cipher's authentication says the bytes are ours, not that they are the ones this id names.
+        ensure!(Sha256::digest(&bytes)[..] == hex_bytes(id)?, "piece {id} has other content than its id says");
+        Ok(bytes)
+    }
+
+    /// Reads the content of many files in the order that suits the store, several pieces at a time.
     ///
     /// Each piece is checked against its id and given to `write` with the index of the file in `files`, and its offset in bytes. `write` is called
     /// from several threads, pieces in any order. The first error of `write` or of the store ends it.
-    pub fn read_many(
-        &self,
-        _files: &[&Node],
-        _write: &(dyn Fn(usize, u64, &[u8]) -> Result<()> + Sync),
-    ) -> Result<()> {
-        anyhow::bail!("not built yet")
+    pub fn read_many(&self, files: &[&Node], write: &(dyn Fn(usize, u64, &[u8]) -> Result<()> + Sync)) -> Result<()> {
+        let wanted = self.in_store_order(files)?;
+        let next = AtomicUsize::new(0);
+        let stop = AtomicBool::new(false);
+        let first_error = Mutex::new(None);
+        thread::scope(|scope| {
+            for _ in 0..READERS.min(wanted.len()) {
+                scope.spawn(|| {
+                    while !stop.load(Ordering::Relaxed) {
+                        let Some((id, places)) = wanted.get(next.fetch_add(1, Ordering::Relaxed)) else { break };
+                        let result = self.piece(id).and_then(|bytes| {
+                            places.iter().try_for_each(|&(file, offset)| write(file, offset, &bytes))
+                        });
+                        if let Err(error) = result {
+                            stop.store(true, Ordering::Relaxed);
+                            first_error.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
+                        }
+                    }
+                });
+            }
+        });
+        match first_error.into_inner().unwrap_or_else(PoisonError::into_inner) {
+            Some(error) => Err(error),
+            None => Ok(()),
+        }
+    }
+
+    /// Every different piece of the files with the places it belongs to, sorted by pack and offset.
+    fn in_store_order(&self, files: &[&Node]) -> Result<Vec<(DataId, Vec<(usize, u64)>)>> {
+        let mut places: HashMap<DataId, Vec<(usize, u64)>> = HashMap::new();
+        for (index, file) in files.iter().enumerate() {
+            let mut offset = 0;
+            for id in pieces(file) {
+                places.entry(*id).or_default().push((index, offset));
+                offset += self.piece_size(id)?;
+            }
+        }
+        let mut wanted = Vec::with_capacity(places.len());
+        for (id, places) in places {
+            let entry = self.repository.get_index_entry(&id).map_err(|error| explain(*error))?;
+            wanted.push(((entry.pack, entry.location.offset), id, places));
+        }
+        wanted.sort_unstable_by_key(|(place, ..)| *place);
+        Ok(wanted.into_iter().map(|(_, id, places)| (id, places)).collect())
+    }
+}
+
+fn pieces(file: &Node) -> &[DataId] {
+    file.content.as_deref().unwrap_or_default()
+}
+
+/// The 32 bytes of an id; rustic_core shows them as hexadecimal digits only.
+fn hex_bytes(id: &DataId) -> Result<[u8; 32]> {
+    let hex = id.to_hex();
+    let digits = hex.as_str().as_bytes();
+    let mut bytes = [0; 32];
+    for (byte, pair) in bytes.iter_mut().zip(digits.chunks_exact(2)) {
+        let (Some(high), Some(low)) = (char::from(pair[0]).to_digit(16), char::from(pair[1]).to_digit(16)) else {
+            bail!("id {id} is not hexadecimal");
+        };
+        *byte = (high * 16 + low) as u8;
+    }
+    Ok(bytes)
+}
+
+struct Walk {
+    tree: SavedTree,
+    /// What is left of each directory on the way down.
+    stack: Vec<std::vec::IntoIter<SavedNode>>,
+}
+
+impl Iterator for Walk {
+    type Item = Result<SavedNode>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let found = loop {
+            match self.stack.last_mut()?.next() {
+                Some(found) => break found,
+                None => {
+                    self.stack.pop();
+                }
+            }
+        };
+        if found.node.is_dir() {
+            match self.tree.children(&found.node) {
+                Ok(children) => {
+                    // Pushed as bytes: `Path::join` would let a name that begins with `/` replace the whole path.
+                    let path = |node: &Node| {
+                        let mut path = found.path.clone().into_os_string();
+                        if path.as_encoded_bytes() != b"/" {
+                            path.push("/");
+                        }
+                        path.push(node.name());
+                        PathBuf::from(path)
+                    };
+                    let below: Vec<SavedNode> =
+                        children.into_iter().map(|node| SavedNode { path: path(&node), node }).collect();
+                    self.stack.push(below.into_iter());
+                }
+                Err(error) => {
+                    return Some(Err(error.context(format!("read {}", found.path.display()))));
+                }
+            }
+        }
+        Some(Ok(found))
     }
 }

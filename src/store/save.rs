@@ -1,0 +1,100 @@
+//! Saves a tree as a new point.
+//!
+//! The snapshot is the last thing written, once: after everything is in the repository, after the source has said that what it gave was
+//! whole, and with the tag that tells when something is missing. Until then [`super::gate`] holds it back.
+
+use anyhow::{Context, Result, anyhow, bail};
+use chrono::{DateTime, Utc};
+use rustic_core::{BackupOptions, ParentOptions};
+
+use super::reading::Reading;
+use super::{Store, explain, points};
+use crate::error::Annotate;
+use crate::monitor::{Monitor, Unit};
+use crate::report::Saved;
+use crate::source::{Item, Tree};
+use crate::timeline::Point;
+
+/// How to save.
+#[derive(Debug, Clone, Default)]
+pub struct SaveOptions<'p> {
+    /// The time of the new point.
+    pub time: DateTime<Utc>,
+    /// The point that unchanged files are taken from without reading them; `None`: everything is read.
+    pub parent: Option<&'p Point>,
+    /// The newest point of the item, against which "it is empty now" is judged.
+    pub newest: Option<&'p Point>,
+    /// Whether the tree may hold no files though the newest point has some.
+    pub allow_empty: bool,
+}
+
+impl Store {
+    /// Saves a tree as a new point of `item`.
+    ///
+    /// # Errors
+    ///
+    /// No point is made when the store fails, when the source broke off ([`Tree::finish`]), or when it turned out empty and was
+    /// not before. What could not be read makes a point that is incomplete, with [`Saved::problems`].
+    pub fn save(
+        &self,
+        item: &Item,
+        tree: Box<dyn Tree>,
+        options: &SaveOptions<'_>,
+        monitor: &dyn Monitor,
+    ) -> Result<Saved> {
+        let mut snapshot = points::new_snapshot(item, options.time)?;
+        let parent_options = match options.parent {
+            Some(parent) => ParentOptions::default().parents(vec![parent.id.clone()]),
+            None => ParentOptions::default().force(true),
+        };
+        let backup_options = BackupOptions::default().no_scan(true).parent_opts(parent_options);
+        let repository = self.indexed_ids()?;
+
+        let task = monitor.start(&item.id, "save", Unit::Bytes);
+        let size = tree.size();
+        if let Some(total) = size.or_else(|| options.newest.and_then(|point| point.bytes)) {
+            task.expect(total);
+        }
+        let reading = Reading::new(tree, task.clone());
+        let archived = self.gate.hold_snapshots_during(|| {
+            self.bars.count_into(&task, || repository.archive(&backup_options, &reading, snapshot, &item.paths))
+        });
+        task.finish();
+        snapshot = archived.map_err(|error| explain(*error)).context("write to the store")?;
+
+        let summary = snapshot.summary.clone().unwrap_or_default();
+        let expected = reading.seen().expected_files();
+        if summary.total_files_processed != expected {
+            // rustic_core logs an entry it could not store and goes on; then the snapshot would lack it.
+            bail!("the store took {} of {expected} files", summary.total_files_processed);
+        }
+        let had_files = options.newest.and_then(|point| point.files).unwrap_or(0) > 0;
+        if expected == 0 && had_files && !options.allow_empty {
+            return Err(anyhow!("nothing is there, but the newest point has files")).hint(format!(
+                "Is something not mounted? If it is right that {} is empty now, set `allow-empty = true`.",
+                item.source
+            ));
+        }
+        let problems = reading.seen().problems();
+        let problem_count = reading.seen().problem_count();
+        if reading.seen().is_incomplete() {
+            points::mark_incomplete(&mut snapshot);
+        }
+        reading.into_tree().finish().context("the source broke off")?;
+
+        repository.save_snapshots(vec![snapshot]).map_err(|error| explain(*error)).context("write the snapshot")?;
+        let id = self.gate.last_snapshot().context("the snapshot was not written")?;
+        Ok(Saved {
+            snapshot: id.to_hex().as_str().to_owned(),
+            time: options.time,
+            files_new: summary.files_new,
+            files_changed: summary.files_changed,
+            files_unmodified: summary.files_unmodified,
+            bytes_processed: summary.total_bytes_processed,
+            bytes_added: summary.data_added,
+            bytes_stored: summary.data_added_packed,
+            problems,
+            problem_count,
+        })
+    }
+}

@@ -1,0 +1,105 @@
+//! Freeing space and checking integrity: rustic_core does both, this says how and reads the result.
+
+use anyhow::{Context, Result, bail};
+use rustic_core::jiff::Span;
+use rustic_core::{CheckOptions, LimitOption, PruneOptions, ReadSubsetOption};
+
+use super::{Store, explain};
+use crate::logging;
+
+/// How to free space. A pack is first marked, then deleted by a later run, so that a backup that runs beside it loses nothing.
+#[derive(Debug, Clone)]
+pub struct FreeOptions {
+    /// How much may be rewritten to gather what is still used: a size, `10%` of the repository, or `unlimited`.
+    pub max_repack: String,
+    /// How long a pack that nothing uses stays before it is deleted.
+    pub keep_delete: std::time::Duration,
+}
+
+/// What freeing space does, or would do. Sizes in bytes.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Freed {
+    /// Size of all packs before.
+    pub total: u64,
+    /// Of that, what is used by snapshots.
+    pub used: u64,
+    /// Packs that are marked now, to be deleted when `keep_delete` has passed.
+    pub marked: u64,
+    /// What is rewritten because its pack is only partly used.
+    pub repacked: u64,
+    /// What is deleted now.
+    pub deleted: u64,
+}
+
+/// What a check found.
+#[derive(Debug, Clone, Default)]
+pub struct Findings {
+    /// Damage: something in the repository is not as it must be.
+    pub errors: Vec<String>,
+    /// Things that are strange and do no harm.
+    pub warnings: Vec<String>,
+}
+
+impl Store {
+    /// Frees the space of what no snapshot uses; with `dry_run` only says how much that would be.
+    ///
+    /// # Errors
+    ///
+    /// Also when anything could not be listed: what is not seen as used would be deleted.
+    pub fn free_space(&self, options: &FreeOptions, dry_run: bool) -> Result<Freed> {
+        let repository = self.opened()?;
+        let mut prune = PruneOptions::default();
+        prune.max_repack = options.max_repack.parse::<LimitOption>().map_err(|error| explain(*error))?;
+        let seconds =
+            i64::try_from(options.keep_delete.as_secs()).context("understand the time to keep unused packs")?;
+        prune.keep_delete = Span::new().try_seconds(seconds).context("understand the time to keep unused packs")?;
+
+        // rustic_backend logs errors of listing and gives what it could list. A snapshot that is not listed would lose its
+        // data, so any such error between here and the plan stops.
+        let before = logging::rustic_errors();
+        let plan = repository.prune_plan(&prune).map_err(|error| explain(*error)).context("plan what to free")?;
+        if logging::rustic_errors() > before {
+            bail!("the repository could not be listed without errors; nothing is freed");
+        }
+        let (size, deletion) = (plan.stats.size_sum(), plan.stats.size_to_delete);
+        let freed = Freed {
+            total: size.total(),
+            used: size.used,
+            marked: size.remove + size.repackrm,
+            repacked: size.repack,
+            deleted: deletion.remove + plan.stats.size_unref,
+        };
+        if !dry_run {
+            repository.prune(&prune, plan).map_err(|error| explain(*error)).context("free space")?;
+        }
+        Ok(freed)
+    }
+
+    /// Checks that everything the snapshots need is there, and with `read_data` that this percentage of the packs reads back right.
+    pub fn verify(&self, read_data: Option<f64>) -> Result<Findings> {
+        let mut options = CheckOptions::default();
+        if let Some(percent) = read_data {
+            options.read_data = true;
+            options.read_data_subset =
+                if percent >= 100.0 { ReadSubsetOption::All } else { ReadSubsetOption::Percentage(percent) };
+        }
+        let results = self.opened()?.check(options).map_err(|error| explain(*error)).context("check the repository")?;
+        let mut findings = Findings::default();
+        for (level, finding) in results.0 {
+            let text = finding
+                .to_string()
+                .lines()
+                .map(str::trim)
+                .filter(|line| !line.is_empty())
+                .collect::<Vec<_>>()
+                .join(" ");
+            // The type of `level` is not exported; `is_ok` alone knows which one counts.
+            if format!("{level:?}") == "Error" {
+                findings.errors.push(text);
+            } else {
+                findings.warnings.push(text);
+            }
+        }
+        Ok(findings)
+    }
+}
