@@ -86,11 +86,11 @@ fn unknown<T>(names: &[&str], known: &[String]) -> Result<T> {
     let near: Vec<&str> = names.iter().flat_map(|name| near_matches(name, known)).collect();
     let hint = if !near.is_empty() {
         let near: Vec<String> = near.iter().map(|id| format!("`{id}`")).collect();
-        format!("did you mean {}?", near.join(" or "))
+        format!("Did you mean {}?", near.join(" or "))
     } else if known.is_empty() {
-        "there is nothing yet; set something up with `holdall onboard files NAME PATH`".to_owned()
+        "There is nothing yet; set something up with `holdall onboard files NAME PATH`.".to_owned()
     } else {
-        format!("there is: {}", some_of(known))
+        format!("There is: {}.", some_of(known))
     };
     Err(anyhow!("nothing is called {}", quoted.join(" or "))).hint(hint).exit(ExitCode::Usage)
 }
@@ -178,21 +178,21 @@ mod tests {
     fn unknown_name_is_refused_with_near_matches() {
         let (message, hints) = refused(&["files.hots"], &known());
         assert_eq!(message, "nothing is called `files.hots`");
-        assert_eq!(hints, ["did you mean `files.host` or `files.hostel`?"]);
-        assert_eq!(refused(&["pgdata"], &known()).1, ["did you mean `docker.nas/volume/pgdata`?"]);
+        assert_eq!(hints, ["Did you mean `files.host` or `files.hostel`?"]);
+        assert_eq!(refused(&["pgdata"], &known()).1, ["Did you mean `docker.nas/volume/pgdata`?"]);
     }
 
     #[test]
     fn every_unknown_name_is_named() {
         let (message, hints) = refused(&["files.host", "zzz", "ios.*"], &known()[..2]);
         assert_eq!(message, "nothing is called `zzz` or `ios.*`");
-        assert_eq!(hints, ["there is: files.host, files.host/before-restore"]);
+        assert_eq!(hints, ["There is: files.host, files.host/before-restore."]);
     }
 
     #[test]
     fn long_lists_are_cut() {
         let known: Vec<String> = (0..12).map(|number| format!("files.n{number}")).collect();
-        let expected = "there is: files.n0, files.n1, files.n2, files.n3, files.n4, files.n5, files.n6, files.n7, files.n8, files.n9, and 2 more";
+        let expected = "There is: files.n0, files.n1, files.n2, files.n3, files.n4, files.n5, files.n6, files.n7, files.n8, files.n9, and 2 more.";
         assert_eq!(refused(&["qqqqqqqqq"], &known).1, [expected]);
     }
 
@@ -200,7 +200,7 @@ mod tests {
     fn selector_is_refused_when_there_is_nothing_at_all() {
         assert_eq!(
             refused(&["files.host"], &[]).1,
-            ["there is nothing yet; set something up with `holdall onboard files NAME PATH`"]
+            ["There is nothing yet; set something up with `holdall onboard files NAME PATH`."]
         );
     }
 

@@ -127,7 +127,7 @@ impl Healthchecks {
         if self.ended.swap(true, Ordering::Relaxed) {
             return;
         }
-        let name = if code == ExitCode::Interrupted { "SIGINT" } else { "SIGTERM" };
+        let name = if code == ExitCode::Interrupted { "SIGINT" } else { "SIGTERM or SIGHUP" };
         let status = (code as u8).to_string();
         if let Err(refusal) = self.send(&status, &format!("failed: ended by {name}\n"), self.effort.signal_timeout) {
             self.warn(&status, &refusal.why, 1);

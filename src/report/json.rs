@@ -10,49 +10,23 @@ use serde::Serialize;
 
 use super::{ItemReport, Outcome, Report, Saved, Verdict};
 use crate::error::{chain, hints};
-use crate::monitor::Unit;
 use crate::output::printable;
 use crate::quantity::rfc3339;
 
-/// How far a piece of work is.
-#[derive(Debug, Clone, Copy)]
-pub struct Progress<'a> {
-    /// What is worked on: `files.host`.
-    pub item: &'a str,
-    /// What is done with it: `save`.
-    pub action: &'a str,
-    /// What `done` and `total` count.
-    pub unit: Unit,
-    /// How much is done.
-    pub done: u64,
-    /// How much there is, once it is known.
-    pub total: Option<u64>,
-    /// How many files are done.
-    pub files: u64,
-    /// Since the work began.
-    pub elapsed: Duration,
-}
-
-/// `{"type":"progress","item","action","unit":"bytes|count|none","done","total","files","seconds"}`
-pub fn progress_json(progress: &Progress<'_>) -> impl Serialize {
+/// `{"type":"progress","item","done","total","files","seconds"}`
+///
+/// `done` and `total` count bytes where content is moved, and else things; `total` is `null` until it is known.
+pub fn progress_json(item: &str, done: u64, total: Option<u64>, files: u64, elapsed: Duration) -> impl Serialize {
     #[derive(Serialize)]
     struct Line<'a> {
         r#type: &'static str,
         item: &'a str,
-        action: &'a str,
-        unit: &'static str,
         done: u64,
         total: Option<u64>,
         files: u64,
         seconds: f64,
     }
-    let unit = match progress.unit {
-        Unit::Bytes => "bytes",
-        Unit::Count => "count",
-        Unit::None => "none",
-    };
-    let Progress { item, action, done, total, files, elapsed, .. } = *progress;
-    Line { r#type: "progress", item, action, unit, done, total, files, seconds: seconds(elapsed) }
+    Line { r#type: "progress", item, done, total, files, seconds: seconds(elapsed) }
 }
 
 /// `{"type":"item","item","outcome","snapshot","time",…,"problems":[{"path","error"}],"error","hint"}`
@@ -275,18 +249,9 @@ mod tests {
 
     #[test]
     fn progress_says_how_far_the_work_is() {
-        let progress = Progress {
-            item: "files.host",
-            action: "save",
-            unit: Unit::Bytes,
-            done: 10,
-            total: None,
-            files: 2,
-            elapsed: Duration::from_millis(250),
-        };
         assert_eq!(
-            text(progress_json(&progress)),
-            r#"{"type":"progress","item":"files.host","action":"save","unit":"bytes","done":10,"total":null,"files":2,"seconds":0.25}"#
+            text(progress_json("files.host", 10, None, 2, Duration::from_millis(250))),
+            r#"{"type":"progress","item":"files.host","done":10,"total":null,"files":2,"seconds":0.25}"#
         );
     }
 }

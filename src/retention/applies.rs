@@ -48,6 +48,8 @@ fn split_twice(text: &str) -> Option<(&str, &str, &str)> {
 
 /// The rule that applies to the item: of those whose every selector matches, the most specific, in the order
 /// name > kind > project > source > role > none; of equals, the later.
+///
+/// `kind` may also be that of the source: `files`, `docker`.
 pub fn rule_for<'c>(rules: &'c [RetentionRule], item: &ItemKey) -> Option<&'c RetentionRule> {
     // `max_by_key` gives the last of equals.
     rules.iter().filter(|rule| matches(&rule.selects, item)).max_by_key(|rule| specificity(&rule.selects))
@@ -64,11 +66,12 @@ fn specificity(selects: &RetentionSelector) -> [bool; 5] {
 }
 
 fn matches(selects: &RetentionSelector, item: &ItemKey) -> bool {
-    let bare_source = item.source.split_once('.').map_or(item.source.as_str(), |(_, name)| name);
+    let (source_kind, bare_source) = item.source.split_once('.').unwrap_or(("", &item.source));
+    let kind = |wanted: &str| wanted == source_kind || item.kind.as_deref() == Some(wanted);
     selects.source.as_ref().is_none_or(|glob| glob.is_match(bare_source) || glob.is_match(&item.source))
         && matches_glob(selects.name.as_ref(), item.name.as_deref())
         && matches_glob(selects.project.as_ref(), item.project.as_deref())
-        && (selects.kind.is_none() || selects.kind == item.kind)
+        && selects.kind.as_deref().is_none_or(kind)
         && (selects.role.is_none() || selects.role == item.role)
 }
 
@@ -137,6 +140,15 @@ mod tests {
         let rules = rules(vec![source("files.host"), source("host"), source("other")]);
         assert_eq!(applies(&rules, "files.host"), Some(1));
         assert_eq!(applies(&rules, "files.none"), None);
+    }
+
+    #[test]
+    fn kind_may_be_that_of_the_source() {
+        let kind = |kind: &str| RetentionSelector { kind: Some(kind.into()), ..RetentionSelector::default() };
+        let rules = rules(vec![kind("files"), kind("docker")]);
+        assert_eq!(applies(&rules, "files.host"), Some(0));
+        assert_eq!(applies(&rules, "docker.nas/volume/pgdata"), Some(1));
+        assert_eq!(applies(&rules, "ios.phone"), None);
     }
 
     #[test]

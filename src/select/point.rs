@@ -47,7 +47,7 @@ impl PointSpec {
         })?;
         let moment = Moment::parse(written)
             .ok_or_else(|| anyhow!("`{written}` is not a point"))
-            .hint("write `latest`, `latest~2`, the beginning of an id of `holdall list`, or a date such as 2026-02-05T11:59")
+            .hint("Write `latest`, `latest~2`, the beginning of an id of `holdall list`, or a date such as 2026-02-05T11:59.")
             .exit(ExitCode::Usage)?;
         Ok(Self { path, selector: Some(Selector::parse(selector)?), moment, written: written.to_owned() })
     }
@@ -81,7 +81,7 @@ impl PointSpec {
             item.map_or((String::new(), String::new()), |item| (format!(" of {item}"), format!(" {item}")));
         found
             .ok_or_else(|| anyhow!("there is no point {what}`{}`{of}", self.written))
-            .hint(format!("run `holdall list{list}` to see what there is"))
+            .hint(format!("Run `holdall list{list}` to see what there is."))
     }
 
     fn ambiguous<T>(&self, candidates: &[&Point]) -> Result<T> {
@@ -93,7 +93,7 @@ impl PointSpec {
         };
         let names: Vec<String> = candidates.iter().map(show).collect();
         Err(anyhow!("`{}` is the beginning of {} ids", self.written, candidates.len()))
-            .hint(format!("write more digits of one of: {}", some_of(&names)))
+            .hint(format!("Write more digits of one of: {}.", some_of(&names)))
     }
 }
 
@@ -112,7 +112,7 @@ fn one_item<'p>(selector: &Selector, points: &'p [Point]) -> Result<&'p str> {
         return unknown(&[&selector.text], &items.iter().map(|&item| item.to_owned()).collect::<Vec<_>>());
     }
     Err(anyhow!("`{}` is not one item", selector.text))
-        .hint(format!("name one of: {}", some_of(&several)))
+        .hint(format!("Name one of: {}.", some_of(&several)))
         .exit(ExitCode::Usage)
 }
 
@@ -221,7 +221,7 @@ mod tests {
     #[test]
     fn missing_point_fails_with_a_hint_to_list() {
         let expected = |message: &str| {
-            (message.to_owned(), "run `holdall list files.host` to see what there is".to_owned(), ExitCode::Failed)
+            (message.to_owned(), "Run `holdall list files.host` to see what there is.".to_owned(), ExitCode::Failed)
         };
         assert_eq!(refused("files.host@latest~3"), expected("there is no point `latest~3` of files.host"));
         assert_eq!(
@@ -231,7 +231,7 @@ mod tests {
         assert_eq!(refused("files.host@d1b2"), expected("there is no point `d1b2` of files.host"));
         let (message, hint, code) = refused("0000");
         assert_eq!((message.as_str(), code), ("there is no point `0000`", ExitCode::Failed));
-        assert_eq!(hint, "run `holdall list` to see what there is");
+        assert_eq!(hint, "Run `holdall list` to see what there is.");
     }
 
     #[test]
@@ -240,7 +240,7 @@ mod tests {
         assert_eq!((message.as_str(), code), ("`a1b2` is the beginning of 2 ids", ExitCode::Failed));
         assert_eq!(
             hint,
-            "write more digits of one of: a1b2ffff (files.host, 2026-02-04 23:59:59), a1b2c3d4 (files.host, 2026-02-03 12:00:00)"
+            "Write more digits of one of: a1b2ffff (files.host, 2026-02-04 23:59:59), a1b2c3d4 (files.host, 2026-02-03 12:00:00)."
         );
     }
 
@@ -248,18 +248,18 @@ mod tests {
     fn selector_must_mean_one_item() {
         let (message, hint, code) = refused("files.*");
         assert_eq!((message.as_str(), code), ("`files.*` is not one item", ExitCode::Usage));
-        assert_eq!(hint, "name one of: files.home, files.host");
-        assert_eq!(refused("docker.nas/image").1, format!("name one of: docker.nas/image/app:1.2, {DIGESTED}"));
+        assert_eq!(hint, "Name one of: files.home, files.host.");
+        assert_eq!(refused("docker.nas/image").1, format!("Name one of: docker.nas/image/app:1.2, {DIGESTED}."));
         let (message, hint, code) = refused("files.hots");
         assert_eq!((message.as_str(), code), ("nothing is called `files.hots`", ExitCode::Usage));
-        assert_eq!(hint, "did you mean `files.host` or `files.home`?");
+        assert_eq!(hint, "Did you mean `files.host` or `files.home`?");
     }
 
     #[test]
     fn text_that_is_no_point_is_refused() {
         let (message, hint, code) = refused("files.host@yesterday");
         assert_eq!((message.as_str(), code), ("`yesterday` is not a point", ExitCode::Usage));
-        assert!(hint.starts_with("write `latest`"), "{hint}");
+        assert!(hint.starts_with("Write `latest`"), "{hint}");
         assert_eq!(refused("files.host@").0, "`` is not a point");
         assert_eq!(refused("@latest").0, "a selector is empty");
     }
