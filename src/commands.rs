@@ -38,11 +38,14 @@ pub struct Context {
     pub monitor: Arc<dyn Monitor>,
     /// Where data goes.
     pub output: Output,
-    /// The moment the run began. Commands take time from here, so that tests can set it.
-    pub now: DateTime<Utc>,
 }
 
 impl Context {
+    /// This moment. Asked when it matters and not once at the start: a run may wait for a lock, or take hours.
+    pub fn now(&self) -> DateTime<Utc> {
+        Utc::now()
+    }
+
     /// The configuration file this run uses, whether or not it exists.
     pub fn config_file(&self) -> PathBuf {
         config::locate::config_file(self.global.config.as_deref())

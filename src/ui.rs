@@ -18,7 +18,7 @@ use crate::logging;
 use crate::monitor::{Monitor, Silent, Task, Unit};
 use crate::output::Output;
 use crate::quantity::{show_bytes, show_duration};
-use crate::report::json::{self, Progress};
+use crate::report::json;
 
 /// How often long work says a line where no bar can be drawn.
 const LINE_EVERY: Duration = Duration::from_secs(60);
@@ -227,16 +227,8 @@ impl LineTask {
         let (done, total, files) =
             (self.done.load(Ordering::Relaxed), self.total.load(Ordering::Relaxed), self.files.load(Ordering::Relaxed));
         if self.json {
-            let progress = Progress {
-                item: &self.item,
-                action: &self.action,
-                unit: self.unit,
-                done,
-                total: Some(total).filter(|&total| total > 0),
-                files,
-                elapsed: self.begun.elapsed(),
-            };
-            let line = json::progress_json(&progress);
+            let total = Some(total).filter(|&total| total > 0);
+            let line = json::progress_json(&self.item, done, total, files, self.begun.elapsed());
             let _ = Output { json: true }.json_line(&line);
         } else {
             print(&self.line(done, total, files));

@@ -178,9 +178,10 @@ impl Run<'_> {
     /// Says that an item is not due, if so. A point dated in the future says nothing about today.
     fn not_due(&self, job: &Job, own: &[&Point]) -> Option<Outcome> {
         let every = job.common.every.filter(|_| !self.args.force)?;
-        let newest = own.iter().map(|point| point.time).filter(|time| *time <= self.context.now).max()?;
+        let now = self.context.now();
+        let newest = own.iter().map(|point| point.time).filter(|time| *time <= now).max()?;
         let due: DateTime<Utc> = newest.checked_add_signed(chrono::Duration::from_std(every).ok()?)?;
-        (due > self.context.now).then_some(Outcome::NotDue { newest, due })
+        (due > now).then_some(Outcome::NotDue { newest, due })
     }
 
     fn save(&self, job: &Job, item: &Item, own: &[&Point], store: &Store) -> Result<Outcome> {
@@ -190,7 +191,7 @@ impl Run<'_> {
         let parent = own.iter().filter(|point| point.complete).max_by_key(|point| point.time).copied().or(newest);
         let tree = job.source.open(item, None, monitor)?;
         let options = SaveOptions {
-            time: self.context.now,
+            time: self.context.now(),
             parent,
             newest,
             allow_empty: job.common.allow_empty,
@@ -216,7 +217,7 @@ impl Run<'_> {
         let points = store.points()?;
         let away = report.items.iter().filter(|item| matches!(item.outcome, Outcome::Away(_)));
         let stale: Vec<Error> = away
-            .map(|item| Freshness::of(&item.item, self.config, &points, self.context.now))
+            .map(|item| Freshness::of(&item.item, self.config, &points, self.context.now()))
             .filter(Freshness::is_stale)
             .map(|freshness| stale_error(&freshness))
             .collect();

@@ -126,14 +126,15 @@ pub fn plan<'c>(
     wanted: impl Fn(&str) -> bool,
     context: &Context,
 ) -> Vec<Plan<'c>> {
+    let now = context.now();
     let mut items: Vec<&str> = points.iter().map(|point| point.item.as_str()).filter(|item| wanted(item)).collect();
     items.sort_unstable();
     items.dedup();
     let plan = |item: &str| {
         let own: Vec<Point> = points.iter().filter(|point| point.item == item).cloned().collect();
         let rule = retention::rule_for(&config.retention, &ItemKey::parse(item));
-        let verdicts = retention::plan(rule.map(|rule| &rule.policy), &own, context.now);
-        for future in own.iter().filter(|point| point.time > context.now) {
+        let verdicts = retention::plan(rule.map(|rule| &rule.policy), &own, now);
+        for future in own.iter().filter(|point| point.time > now) {
             tracing::warn!("point {} of {item} is dated in the future and is kept", future.short_id());
         }
         Plan { item: item.to_owned(), rule, points: own.into_iter().zip(verdicts).collect() }

@@ -74,8 +74,8 @@ pub fn run(args: &StatusArgs, context: &Context) -> Result<ExitCode> {
     let store = open_store(context, &config)?;
     let points = store.points()?;
     let wanted = select::resolve(&args.selectors, &known_items(&config, &points))?;
-    let rows: Vec<Freshness> =
-        wanted.iter().map(|item| Freshness::of(item, &config, &points, context.now)).collect();
+    let now = context.now();
+    let rows: Vec<Freshness> = wanted.iter().map(|item| Freshness::of(item, &config, &points, now)).collect();
     if context.output.json {
         let rows: Vec<_> = rows
             .iter()

@@ -117,8 +117,12 @@ impl Healthchecks {
     }
 
     /// Pings `/<exit code>`; the body is the error with its causes and hints.
+    ///
+    /// When another run holds the lock this is only `/log`: that run is watched itself, and tells how it ends.
     pub fn fail(&self, error: &Error, code: ExitCode) {
-        self.ping(&(code as u8).to_string(), &text::error(error));
+        let locked = code == ExitCode::Locked;
+        let status = if locked { "log".to_owned() } else { (code as u8).to_string() };
+        self.ping(&status, &text::error(error));
         self.ended.store(true, Ordering::Relaxed);
     }
 
