@@ -17,7 +17,7 @@ use tempfile::NamedTempFile;
 
 use crate::config::locate;
 use crate::error::Annotate;
-use crate::process;
+use crate::process::{self, shell_word};
 
 /// How long a command that gives a secret may take: long enough to ask a person.
 const COMMAND_LIMIT: Duration = Duration::from_secs(60);
@@ -203,13 +203,6 @@ fn reveal(bytes: Vec<u8>) -> Result<Revealed> {
         bail!("it is empty");
     }
     Ok(Revealed(value.to_owned()))
-}
-
-/// A path as it can be typed into a shell.
-fn shell_word(path: &Path) -> String {
-    let text = path.display().to_string();
-    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+@%:,=".contains(c);
-    if text.chars().all(plain) { text } else { format!("'{}'", text.replace('\'', r"'\''")) }
 }
 
 #[cfg(test)]
