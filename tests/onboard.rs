@@ -209,14 +209,6 @@ fn files_are_added_behind_what_stands_there() {
 }
 
 #[test]
-fn store_below_the_paths_is_left_out() {
-    let place = Place::with_store();
-    let here = display(&place.path(""));
-    place.onboard(&["files", "all", &here]).ends_with(0).says("it is left out");
-    assert!(place.text("etc/config.toml").contains(&format!("exclude = [\"{}\"]\n", display(&place.path("repo")))));
-}
-
-#[test]
 fn paths_that_cannot_be_backed_up_are_refused() {
     let place = Place::with_store();
     let before = place.text("etc/config.toml");

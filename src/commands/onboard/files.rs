@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result, anyhow};
 
 use super::{Context, next, show, write};
 use crate::config::edit::{Edit, Stanza};
-use crate::config::{self, Config, StoreConfig};
+use crate::config::{self, Config};
 use crate::error::{Annotate, ExitCode};
 use crate::process::shell_word;
 use crate::quantity::parse_duration;
@@ -72,12 +72,8 @@ pub(super) fn run(args: &FilesArgs, context: &Context) -> Result<()> {
             paths.push(path);
         }
     }
-    let (mut stanza, mut edit) = add(args, &paths, &args.exclude, &file)?;
-    if let Some(inside) = edit.config().store.as_ref().and_then(|store| store_inside(store, &paths)) {
-        context.monitor.say(&format!("The store itself ({}) is below these paths; it is left out.", inside.display()));
-        let exclude = [args.exclude.as_slice(), &[escape_glob(&inside)]].concat();
-        (stanza, edit) = add(args, &paths, &exclude, &file)?;
-    }
+    let stanza = stanza(args, &paths);
+    let edit = Edit::add(&file, &stanza)?;
     if args.dry_run {
         return show(&stanza, &file, context);
     }
@@ -99,11 +95,11 @@ fn name_is_free(name: &str, config: &Config) -> Result<()> {
     }
 }
 
-fn add(args: &FilesArgs, paths: &[String], exclude: &[String], file: &Path) -> Result<(Stanza, Edit)> {
+fn stanza(args: &FilesArgs, paths: &[String]) -> Stanza {
     let mut stanza = Stanza::new(["files", &args.name]);
     stanza.set_array("paths", paths.iter().map(String::as_str));
-    if !exclude.is_empty() {
-        stanza.set_array("exclude", exclude.iter().map(String::as_str));
+    if !args.exclude.is_empty() {
+        stanza.set_array("exclude", args.exclude.iter().map(String::as_str));
     }
     for (key, given) in [("one-file-system", args.one_file_system), ("exclude-caches", args.exclude_caches)] {
         if given {
@@ -115,8 +111,7 @@ fn add(args: &FilesArgs, paths: &[String], exclude: &[String], file: &Path) -> R
             stanza.set(key, text);
         }
     }
-    let edit = Edit::add(file, &stanza)?;
-    Ok((stanza, edit))
+    stanza
 }
 
 /// The path as it goes into the configuration, once it is known to be there and readable.
@@ -143,25 +138,6 @@ fn readable(path: &Path) -> Result<String> {
     let text =
         absolute.to_str().ok_or_else(|| anyhow!("{absolute:?} is not UTF-8, which the configuration must be"))?;
     Ok(text.to_owned())
-}
-
-/// The directory of the store, when it is below one of the paths: each point would hold all those before it.
-fn store_inside(store: &StoreConfig, paths: &[String]) -> Option<PathBuf> {
-    let repository = Path::new(&store.repository);
-    let inside = repository.is_absolute() && paths.iter().any(|path| repository.starts_with(path));
-    inside.then(|| repository.to_path_buf())
-}
-
-/// A line of a .gitignore that means exactly this path.
-fn escape_glob(path: &Path) -> String {
-    let mut line = String::new();
-    for c in path.display().to_string().chars() {
-        if r"*?[]{}\! ".contains(c) {
-            line.push('\\');
-        }
-        line.push(c);
-    }
-    line
 }
 
 #[cfg(test)]
@@ -196,11 +172,5 @@ mod tests {
         let error = readable(&link).unwrap_err();
         assert_eq!(chain(&error), format!("{link:?} is a symbolic link"));
         assert_eq!(hints(&error), ["Name what it leads to: /usr"]);
-    }
-
-    #[test]
-    fn excluded_path_means_itself_only() {
-        assert_eq!(escape_glob(Path::new("/srv/a b[1]*")), r"/srv/a\ b\[1\]\*");
-        assert_eq!(config::check_exclude(&escape_glob(Path::new("/srv/{a\\,b}!?"))), Ok(()));
     }
 }
