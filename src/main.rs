@@ -14,7 +14,6 @@ fn main() {
     let context = Context {
         monitor: ui::monitor(&cli.global, &cli.command),
         output: output::Output { json: cli.global.json },
-        now: chrono::Utc::now(),
         global: cli.global,
     };
     let code = match commands::run(&cli.command, &context) {
