@@ -15,9 +15,11 @@ use crate::secret::Secret;
 pub mod edit;
 mod file;
 pub mod locate;
-pub mod problem;
+mod problem;
 mod strict;
 mod validate;
+
+pub(crate) use self::validate::{check_exclude, check_name};
 
 /// The reference of all keys, embedded: `config.toml.example`.
 pub const EXAMPLE: &str = include_str!("../config.toml.example");

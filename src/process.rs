@@ -54,6 +54,13 @@ pub fn output<S: AsRef<OsStr>>(argv: &[S], limit: Duration) -> Result<Vec<u8>> {
         .with_context(|| format!("read standard output of {program:?}"))
 }
 
+/// A word as it can be typed into a shell, for commands that are shown.
+pub fn shell_word(word: impl AsRef<OsStr>) -> String {
+    let text = printable(word.as_ref());
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+@%:,=".contains(c);
+    if !text.is_empty() && text.chars().all(plain) { text } else { format!("'{}'", text.replace('\'', r"'\''")) }
+}
+
 type Collected = Receiver<std::io::Result<Vec<u8>>>;
 
 /// Reads a pipe to its end on a thread, so that a program that fills one pipe is not held up by the other.
@@ -133,6 +140,13 @@ mod tests {
     fn failure_is_reported_though_something_in_the_background_holds_the_outputs() {
         let error = output(&["sh", "-c", "sleep 20 & exit 3"], LIMIT).unwrap_err();
         assert_eq!(chain(&error), "\"sh\" ended with 3");
+    }
+
+    #[test]
+    fn words_are_quoted_only_when_a_shell_would_change_them() {
+        assert_eq!(shell_word("/etc/x-1.toml"), "/etc/x-1.toml");
+        assert_eq!(shell_word("it's $HOME"), r"'it'\''s $HOME'");
+        assert_eq!(shell_word(""), "''");
     }
 
     #[test]

@@ -11,13 +11,13 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use nix::unistd::geteuid;
 use tempfile::NamedTempFile;
 
 use crate::config::locate;
 use crate::error::Annotate;
-use crate::process;
+use crate::process::{self, shell_word};
 
 /// How long a command that gives a secret may take: long enough to ask a person.
 const COMMAND_LIMIT: Duration = Duration::from_secs(60);
@@ -169,26 +169,27 @@ fn read_file(path: &Path, credentials: Option<&Path>) -> Result<Vec<u8>> {
 /// Refuses a file that others can read, or that somebody else could replace the content of.
 fn private(path: &Path, file: &File) -> Result<()> {
     let metadata = file.metadata().with_context(|| format!("look at {path:?}"))?;
-    if metadata.mode() & 0o077 != 0 {
-        return Err(anyhow::anyhow!(
-            "others than its owner can read or write it (mode {:04o})",
-            metadata.mode() & 0o7777
-        ))
-        .hint(format!("chmod 600 {}", shell_word(path)));
+    match objection(metadata.mode(), metadata.uid(), geteuid().as_raw()) {
+        None => Ok(()),
+        Some((error, command)) => Err(anyhow!(error)).hint(format!("{command} {}", shell_word(path))),
     }
-    if metadata.uid() != 0 && metadata.uid() != geteuid().as_raw() {
-        return Err(anyhow::anyhow!("it belongs to another user (uid {})", metadata.uid())).hint(format!(
-            "chown {} {}",
-            geteuid(),
-            shell_word(path)
-        ));
+}
+
+/// What is wrong with the mode and owner of a secret file that `user` reads, and the command that mends it.
+fn objection(mode: u32, owner: u32, user: u32) -> Option<(String, String)> {
+    if owner != 0 && owner != user {
+        return Some((format!("it belongs to another user (uid {owner})"), format!("chown {user}")));
     }
-    Ok(())
+    let open = mode & 0o077 != 0;
+    open.then(|| {
+        let error = format!("others than its owner can read or write it (mode {:04o})", mode & 0o7777);
+        (error, "chmod 600".to_owned())
+    })
 }
 
 fn read_credential(name: &str, credentials: Option<&Path>) -> Result<Vec<u8>> {
     let Some(directory) = credentials else {
-        return Err(anyhow::anyhow!("systemd passes none ($CREDENTIALS_DIRECTORY is not set)")).hint(format!(
+        return Err(anyhow!("systemd passes none ($CREDENTIALS_DIRECTORY is not set)")).hint(format!(
             "Name a file or a command for it in the configuration, or add `LoadCredential={name}:FILE` to the systemd unit."
         ));
     };
@@ -203,13 +204,6 @@ fn reveal(bytes: Vec<u8>) -> Result<Revealed> {
         bail!("it is empty");
     }
     Ok(Revealed(value.to_owned()))
-}
-
-/// A path as it can be typed into a shell.
-fn shell_word(path: &Path) -> String {
-    let text = path.display().to_string();
-    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+@%:,=".contains(c);
-    if text.chars().all(plain) { text } else { format!("'{}'", text.replace('\'', r"'\''")) }
 }
 
 #[cfg(test)]
@@ -266,6 +260,14 @@ mod tests {
         let directory = scratch.0.path().display();
         assert_eq!(hints(&error), [format!(r"chmod 600 '{directory}/it'\''s'")]);
         assert!(Secret::file(scratch.file("s", b"x", 0o400)).read().is_ok());
+    }
+
+    #[test]
+    fn file_of_another_user_is_refused_unless_that_is_root() {
+        assert_eq!(objection(0o100_600, 1000, 1000), None);
+        assert_eq!(objection(0o100_600, 0, 1000), None);
+        let expected = ("it belongs to another user (uid 1000)".to_owned(), "chown 0".to_owned());
+        assert_eq!(objection(0o100_600, 1000, 0), Some(expected));
     }
 
     #[test]

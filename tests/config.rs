@@ -2,6 +2,8 @@
 //!
 //! Each `config/invalid/NAME.toml` has its message in `NAME.expected`, in which `FILE` stands for the path.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot read its samples fails")]
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;

@@ -1,15 +1,61 @@
-//! `holdall onboard`.
+//! `holdall onboard`: sets one thing up, proves that it works, and writes it to the configuration.
+//!
+//! What is written is checked as a whole first, and nothing that stands in the configuration is ever changed. Every step can be
+//! repeated: what an earlier, interrupted run has done is found and kept.
+
+use std::path::Path;
 
 use anyhow::Result;
 
 use super::Context;
+use crate::config::edit::{Edit, Stanza};
 use crate::error::ExitCode;
+use crate::process::shell_word;
+
+mod files;
+mod store;
 
 /// Arguments of `onboard`.
 #[derive(Debug, clap::Args)]
-pub struct OnboardArgs {}
+pub struct OnboardArgs {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum What {
+    /// Make a store, or adopt one that is there
+    Store(store::StoreArgs),
+    /// Back up files and directories of this machine
+    Files(files::FilesArgs),
+}
 
 /// Runs `onboard`.
-pub fn run(_args: &OnboardArgs, _context: &Context) -> Result<ExitCode> {
-    anyhow::bail!("not built yet")
+pub fn run(args: &OnboardArgs, context: &Context) -> Result<ExitCode> {
+    match &args.what {
+        What::Store(args) => store::run(args, context)?,
+        What::Files(args) => files::run(args, context)?,
+    }
+    Ok(ExitCode::Done)
+}
+
+/// Shows on standard output what a dry run would write.
+fn show(stanza: &Stanza, file: &Path, context: &Context) -> Result<()> {
+    context.monitor.say(&format!("Would add to {}:", file.display()));
+    context.output.bytes(stanza.to_string().as_bytes())
+}
+
+/// Writes what was checked, and says so.
+fn write(edit: Edit, stanza: &Stanza, file: &Path, context: &Context) -> Result<()> {
+    edit.write()?;
+    context.monitor.say(&format!("Wrote [{}] to {}.", stanza.name(), file.display()));
+    Ok(())
+}
+
+/// A command to type next, with the same configuration as this one.
+fn next(command: &str, context: &Context) -> String {
+    match &context.global.config {
+        Some(file) => format!("holdall --config {} {command}", shell_word(file)),
+        None => format!("holdall {command}"),
+    }
 }

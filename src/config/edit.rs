@@ -13,6 +13,7 @@ use anyhow::{Context, Result, anyhow};
 use tempfile::NamedTempFile;
 use toml_edit::{Array, DocumentMut, Item, Table, Value};
 
+use super::problem::Problems;
 use super::{Config, validate};
 use crate::error::{Annotate, ExitCode};
 use crate::secret::make_private_dir;
@@ -103,7 +104,9 @@ impl Edit {
             text.push_str(if text.ends_with('\n') { "\n" } else { "\n\n" });
         }
         text.push_str(&stanza.to_string());
+        // The text was right before, so what is wrong now is the new table; its lines do not exist yet.
         let config = validate::parse(&file, text.as_bytes())
+            .map_err(|error| anyhow!("{}", without_lines(&error)))
             .with_context(|| format!("add [{}] to the configuration", stanza.name()))
             .exit(ExitCode::Usage)?;
         Ok(Self { file, text, config })
@@ -140,6 +143,11 @@ impl Edit {
 }
 
 const HEADING: &str = "# Configuration of holdall; config.toml.example explains all keys.\n";
+
+fn without_lines(error: &Problems) -> String {
+    let problems = error.problems.iter().map(|problem| format!("{}: {}", problem.key, problem.text));
+    problems.collect::<Vec<_>>().join("; ")
+}
 
 fn contains(text: &str, path: &[String]) -> Result<bool> {
     let document: DocumentMut = text.parse().context("read the configuration for a change")?;
@@ -227,7 +235,10 @@ mod tests {
         let mut stanza = Stanza::new(["files", "host"]);
         stanza.set_array("paths", ["relative"]);
         let error = Edit::add(&file, &stanza).unwrap_err();
-        assert!(chain(&error).starts_with("add [files.host] to the configuration: "), "{error:#}");
+        assert_eq!(
+            chain(&error),
+            "add [files.host] to the configuration: files.host.paths: `relative` is not absolute; it must begin with `/`"
+        );
         assert!(!file.exists());
     }
 

@@ -22,6 +22,8 @@ mod retention;
 mod sources;
 mod store;
 
+pub(crate) use self::sources::{check_exclude, check_name};
+
 /// Reads and checks the file.
 pub(super) fn load(file: &Path) -> Result<Config> {
     let bytes = match fs::read(file) {

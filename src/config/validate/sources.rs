@@ -137,7 +137,11 @@ fn common(
 }
 
 /// Whether a line of a `.gitignore` means something. The parts around the glob are gitignore's, the glob is compiled as there.
-fn check_exclude(line: &str) -> Result<(), String> {
+///
+/// # Errors
+///
+/// Why it does not.
+pub(crate) fn check_exclude(line: &str) -> Result<(), String> {
     if line.trim().is_empty() {
         return Err("is empty and excludes nothing".to_owned());
     }
