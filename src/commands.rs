@@ -3,14 +3,17 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use anyhow::Result;
+use anyhow::{Result, anyhow};
 use chrono::{DateTime, Utc};
 
 use crate::cli::{Command, Global};
-use crate::config::{self, Config};
-use crate::error::ExitCode;
+use crate::config::{self, Config, StoreConfig};
+use crate::error::{Annotate, ExitCode};
+use crate::lock::Lock;
 use crate::monitor::Monitor;
 use crate::output::Output;
+use crate::store::Store;
+use crate::timeline::{Point, SAFETY_SUFFIX};
 
 pub mod backup;
 pub mod check;
@@ -49,6 +52,46 @@ impl Context {
     pub fn config(&self) -> Result<Config> {
         config::load(&self.config_file())
     }
+}
+
+/// Opens the configured store.
+pub fn open_store(context: &Context, config: &Config) -> Result<Store> {
+    Store::open(store_config(config)?, context.monitor.clone())
+}
+
+/// Takes the lock of the store: nothing else of holdall writes to it from this machine until the lock is dropped.
+pub fn lock_store(context: &Context, config: &Config) -> Result<Lock> {
+    lock(context, &format!("store {}", store_config(config)?.repository))
+}
+
+/// Takes the lock of a source.
+pub fn lock_source(context: &Context, source: &str) -> Result<Lock> {
+    lock(context, source)
+}
+
+fn lock(context: &Context, name: &str) -> Result<Lock> {
+    Lock::acquire(&config::locate::runtime_dir()?, name, context.global.lock_wait, &*context.monitor)
+}
+
+fn store_config(config: &Config) -> Result<&StoreConfig> {
+    let missing = || anyhow!("{} has no [store]", config.file.display());
+    config.store.as_ref().ok_or_else(missing).hint("Set one up with `holdall onboard store`.").exit(ExitCode::NoStore)
+}
+
+/// The items a selector can mean: those that have points, and every configured source of which no item has any.
+pub fn known_items(config: &Config, points: &[Point]) -> Vec<String> {
+    let mut items: Vec<String> = points.iter().map(|point| point.item.clone()).collect();
+    items.sort_unstable();
+    items.dedup();
+    for source in &config.sources {
+        let id = source.id();
+        let below = format!("{id}/");
+        let is_safety = |item: &String| item.ends_with(SAFETY_SUFFIX);
+        if !items.iter().any(|item| *item == id || item.starts_with(&below) && !is_safety(item)) {
+            items.push(id);
+        }
+    }
+    items
 }
 
 /// Runs the command.

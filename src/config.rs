@@ -12,9 +12,12 @@ use anyhow::Result;
 use crate::retention::Policy;
 use crate::secret::Secret;
 
-pub mod file;
+pub mod edit;
+mod file;
 pub mod locate;
-pub mod validate;
+pub mod problem;
+mod strict;
+mod validate;
 
 /// The reference of all keys, embedded: `config.toml.example`.
 pub const EXAMPLE: &str = include_str!("../config.toml.example");
@@ -32,6 +35,19 @@ pub struct Config {
     pub notify: NotifyConfig,
     /// Sources by kind, then name.
     pub sources: Vec<SourceConfig>,
+}
+
+impl Config {
+    /// A configuration in which nothing is set up yet.
+    pub(crate) fn empty(file: &Path) -> Self {
+        Self {
+            file: file.to_path_buf(),
+            store: None,
+            retention: Vec::new(),
+            notify: NotifyConfig::default(),
+            sources: Vec::new(),
+        }
+    }
 }
 
 /// Where points are kept.

@@ -1,9 +1,43 @@
 //! Writes a saved tree below a directory of this machine, and nowhere else.
 //!
 //! A saved tree is hostile input: its names, links and order are whatever made the snapshot. So nothing is ever opened by a path
-//! of more than one name: every step goes from an open directory to an entry of it, without following links.
+//! of more than one name: every step goes from an open directory to an entry of it, without following links ([`directory`]), and every
+//! name is looked at first ([`name`]). What cannot be restored is a [`Problem`], and the rest goes on; only a target that takes nothing
+//! more (full, read-only) ends it. What stands in the target and not in the point is never removed.
+//!
+//! Content is fetched for many files at a time ([`batch`]), into files that get their name when they are whole.
 
-use std::path::PathBuf;
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::{Context, Result, anyhow};
+
+use crate::error::Annotate;
+use crate::monitor::{Monitor, Unit};
+use crate::source::{Problem, Severity};
+use crate::store::{Node, SavedTree};
+
+mod batch;
+mod content;
+mod directory;
+mod entries;
+mod find;
+mod links;
+mod metadata;
+pub mod name;
+mod temporary;
+mod walk;
+
+pub use find::find;
+
+use directory::Directory;
+use walk::Extraction;
+
+/// How many problems of each severity are kept by name; the rest are only counted, so that a tree in which nothing is right does not
+/// fill the memory.
+const KEPT: u64 = 1000;
 
 /// What to restore and how.
 #[derive(Debug, Clone, Default)]
@@ -14,14 +48,25 @@ pub struct RestoreOptions {
     pub overwrite: bool,
     /// Whether to only say what would be written.
     pub dry_run: bool,
-    /// Whether to read back what was written and compare it with the store.
+    /// Whether to read back what was written and compare it with the store. Files that look unchanged are then compared, too.
     pub verify: bool,
+    /// Who is told about every single change.
+    pub watch: Option<Watch>,
 }
 
-/// What a restore did.
+/// Which path something gets below the target.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Layout {
+    /// Its whole path in the point: `/etc/hosts` becomes `TARGET/etc/hosts`.
+    WholePath,
+    /// What is in the wanted directory lands in the target; a wanted file lands there under its name.
+    Contents,
+}
+
+/// What a restore did, or in a dry run would do.
 #[derive(Debug, Clone, Default)]
 pub struct Extracted {
-    /// Files written.
+    /// Files written, further names of a hard-linked file among them.
     pub files: u64,
     /// Directories made or adjusted.
     pub directories: u64,
@@ -31,21 +76,144 @@ pub struct Extracted {
     pub bytes: u64,
     /// Files that already had the right content and were only given their metadata.
     pub unchanged: u64,
-    /// What could not be restored as it was, and why.
-    pub problems: Vec<crate::source::Problem>,
+    /// What could not be restored as it was, and why: the first thousand of each severity.
+    pub problems: Vec<Problem>,
+    /// How many warnings there were in all.
+    pub warnings: u64,
+    /// How many entries are missing or not as in the point.
+    pub unrestored: u64,
 }
-/// l
-pub enum Layout {
-    /// w
-    WholePath,
+
+impl Extracted {
+    /// Whether something of the point is not in the target as it should be.
+    pub fn is_incomplete(&self) -> bool {
+        self.unrestored > 0
+    }
+
+    fn add(&mut self, problem: Problem) {
+        let counter = match problem.severity {
+            Severity::Warning => &mut self.warnings,
+            Severity::Unread => &mut self.unrestored,
+        };
+        *counter += 1;
+        if *counter <= KEPT {
+            self.problems.push(problem);
+        }
+    }
 }
-/// e
+
+/// What happens to one path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Change {
+    /// Nothing was there.
+    Added,
+    /// It gets other content.
+    Modified,
+    /// It gets its owner, mode or times only.
+    Adjusted,
+    /// Something of another type was there.
+    Retyped,
+}
+
+impl Change {
+    /// The letter that stands for it, as in `holdall diff`.
+    pub fn letter(self) -> char {
+        match self {
+            Self::Added => '+',
+            Self::Modified => 'M',
+            Self::Adjusted => 'U',
+            Self::Retyped => 'T',
+        }
+    }
+}
+
+/// One change of a restore.
+#[derive(Debug)]
+pub struct Action<'a> {
+    /// What happens.
+    pub change: Change,
+    /// Where, on this machine.
+    pub path: &'a Path,
+    /// What is restored.
+    pub node: &'a Node,
+}
+
+type Tell = dyn Fn(&Action<'_>) -> Result<()> + Send + Sync;
+
+/// Somebody who is told about every change of a restore, before it is made. An error ends the restore.
+#[derive(Clone)]
+pub struct Watch(Arc<Tell>);
+
+impl Watch {
+    /// Calls `tell` for each change.
+    pub fn new(tell: impl Fn(&Action<'_>) -> Result<()> + Send + Sync + 'static) -> Self {
+        Self(Arc::new(tell))
+    }
+
+    fn tell(&self, action: &Action<'_>) -> Result<()> {
+        (self.0)(action)
+    }
+}
+
+impl fmt::Debug for Watch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Watch")
+    }
+}
+
+/// Writes a saved tree, or the part of it that `options` name, below `target`, which is made if it is not there.
+///
+/// With [`Layout::WholePath`] and the target `/`, things go back to where they came from: then, and only then, links on the way down to what was
+/// backed up are followed, as they were when it was read. Directories on that way that are there already are left as they are.
+///
+/// # Errors
+///
+/// When the wanted path is not in the point; when the target holds something and may not be overwritten; when it takes nothing more. What goes
+/// wrong with single entries is in [`Extracted::problems`].
 pub fn extract(
-    _: &crate::store::SavedTree,
-    _: &std::path::Path,
-    _: Layout,
-    _: &RestoreOptions,
-    _: &dyn crate::monitor::Monitor,
-) -> anyhow::Result<Extracted> {
-    anyhow::bail!("x")
+    saved: &SavedTree,
+    target: &Path,
+    layout: Layout,
+    options: &RestoreOptions,
+    monitor: &dyn Monitor,
+) -> Result<Extracted> {
+    let wanted = options.path.as_deref().unwrap_or(Path::new("/"));
+    let node = find(saved, wanted)?;
+    let directory = open_target(target, options)?;
+    let task = monitor.start(&saved.point().item, "restore", Unit::Bytes);
+    if let Some(total) = total(saved, wanted)? {
+        task.expect(total);
+    }
+    let extraction = Extraction::new(saved, target, directory, layout, options, task.clone());
+    let extracted = extraction.run(wanted, node);
+    task.finish();
+    extracted
+}
+
+/// The target, ready to be written to; `None` in a dry run when it is not there.
+fn open_target(target: &Path, options: &RestoreOptions) -> Result<Option<Directory>> {
+    let name = target.display();
+    let directory = match Directory::open_target(target) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            if options.dry_run {
+                return Ok(None);
+            }
+            Directory::make_target(target).with_context(|| format!("make the directory {name}"))?
+        }
+        opened => opened.with_context(|| format!("open the directory {name}"))?,
+    };
+    if !options.overwrite && !directory.is_empty().with_context(|| format!("list the directory {name}"))? {
+        return Err(anyhow!("the directory {name} is not empty"))
+            .hint("Name a new directory, or add --overwrite: what is there and not in the point is kept.");
+    }
+    Ok(Some(directory))
+}
+
+/// How many bytes are going to be restored, when that can be told without reading the whole tree twice.
+fn total(saved: &SavedTree, wanted: &Path) -> Result<Option<u64>> {
+    if name::components(wanted)?.is_empty() {
+        return Ok(saved.point().bytes);
+    }
+    let sizes = saved.walk(wanted)?.filter_map(Result::ok).map(|saved| saved.node.meta.size);
+    Ok(Some(sizes.fold(0, u64::saturating_add)))
 }

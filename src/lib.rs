@@ -14,6 +14,7 @@ pub mod logging;
 pub mod monitor;
 pub mod notify;
 pub mod output;
+pub mod process;
 pub mod quantity;
 pub mod report;
 pub mod retention;

@@ -82,9 +82,9 @@ fn file_name(name: &str) -> String {
         return name.to_owned();
     }
     // FNV-1a: stable between versions, unlike the standard library's hasher.
-    let hash = name.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-    });
+    let hash = name
+        .bytes()
+        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
     let plain: String = name.chars().map(|c| if is_plain(c) { c } else { '_' }).take(60).collect();
     format!("{plain}-{hash:016x}")
 }
@@ -112,8 +112,7 @@ mod tests {
         let held = Lock::acquire(directory.path(), "store", Duration::ZERO, &Silent).unwrap();
         let monitor = Recording::default();
         thread::scope(|scope| {
-            let waiting =
-                scope.spawn(|| Lock::acquire(directory.path(), "store", Duration::from_secs(60), &monitor));
+            let waiting = scope.spawn(|| Lock::acquire(directory.path(), "store", Duration::from_secs(60), &monitor));
             while monitor.lines().is_empty() {
                 thread::yield_now();
             }

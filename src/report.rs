@@ -160,3 +160,55 @@ impl Report {
         self.errors.is_empty() && counts.saved + counts.incomplete + counts.failed == 0
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use anyhow::anyhow;
+
+    use super::*;
+
+    fn report(outcomes: Vec<Outcome>) -> Report {
+        let item = |outcome| ItemReport { item: "files.host".into(), outcome, elapsed: Duration::ZERO };
+        Report { items: outcomes.into_iter().map(item).collect(), ..Report::default() }
+    }
+
+    fn saved(severities: &[Severity]) -> Saved {
+        let problem = |&severity| Problem { path: PathBuf::from("/a"), error: "gone".into(), severity };
+        Saved { problems: severities.iter().map(problem).collect(), ..Saved::default() }
+    }
+
+    #[test]
+    fn worst_outcome_decides_the_exit_code() {
+        let incomplete = || Outcome::Incomplete(saved(&[]));
+        let failed = || Outcome::Failed(anyhow!("x"));
+        assert_eq!(report(vec![Outcome::Saved(saved(&[])), Outcome::Away("x".into())]).exit_code(), ExitCode::Done);
+        assert_eq!(report(vec![incomplete(), Outcome::Saved(saved(&[]))]).exit_code(), ExitCode::Incomplete);
+        assert_eq!(report(vec![incomplete(), failed(), incomplete()]).exit_code(), ExitCode::Failed);
+    }
+
+    #[test]
+    fn error_beside_the_items_fails_the_run() {
+        let mut report = report(vec![Outcome::Saved(saved(&[]))]);
+        report.errors.push(anyhow!("prune"));
+        assert_eq!(report.exit_code(), ExitCode::Failed);
+    }
+
+    #[test]
+    fn only_what_was_not_read_makes_a_point_incomplete() {
+        assert!(matches!(saved(&[Severity::Warning]).into_outcome(), Outcome::Saved(_)));
+        assert!(matches!(saved(&[Severity::Warning, Severity::Unread]).into_outcome(), Outcome::Incomplete(_)));
+    }
+
+    #[test]
+    fn run_that_only_found_sources_away_or_not_due_had_nothing_to_do() {
+        let newest = DateTime::default();
+        let idle = || vec![Outcome::Away("x".into()), Outcome::NotDue { newest, due: newest }];
+        assert!(report(idle()).nothing_was_due());
+        let mut with_error = report(idle());
+        with_error.errors.push(anyhow!("prune"));
+        assert!(!with_error.nothing_was_due());
+        assert!(!report(vec![Outcome::Saved(saved(&[]))]).nothing_was_due());
+    }
+}

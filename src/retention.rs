@@ -1,5 +1,139 @@
-//! Which points to keep: parse a policy, say it in words, plan. Pure.
+//! Which points to keep: read a policy, say it in words, plan. Pure; the time of planning is an argument.
+//!
+//! A policy is `[keep] ("," rule)*`, where `keep` is a number and a rule is a period and a time to live: `6,1h2d,1d2w`. Nothing is removed here;
+//! commands hand the points that [`plan`] does not keep to [`crate::timeline::Timeline::remove`].
 
-/// A retention policy.
+use std::fmt;
+
+pub mod applies;
+mod parse;
+mod plan;
+
+pub use applies::{ItemKey, rule_for};
+pub use parse::PolicyError;
+pub use plan::{IN_THE_FUTURE, Verdict, plan};
+
+/// What to keep of an item's points.
+///
+/// Periods are aligned to the Unix epoch in UTC: days begin at 00:00 UTC, weeks on Thursdays. A month is 30 days, a year 365.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Policy;
+pub struct Policy(Terms);
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Terms {
+    /// Every point, for ever.
+    All,
+    /// The union of what `keep` and the rules keep.
+    Thin { keep: Option<usize>, rules: Vec<Rule> },
+}
+
+/// The newest point of every `period`, as long as it is not older than `ttl`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Rule {
+    period: Span,
+    ttl: Span,
+}
+
+/// A length of time as it was written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Span {
+    /// At least 1.
+    amount: u64,
+    /// In lower case, known to [`crate::quantity::seconds_per`].
+    unit: String,
+    /// The product of the two, at least 1.
+    seconds: i64,
+}
+
+impl Policy {
+    /// Reads a policy: `6,1h2d,1d2w,1w3m`, or `all`.
+    ///
+    /// # Errors
+    ///
+    /// Says what is wrong with which part of the text, and where; the first thing that is wrong.
+    pub fn parse(text: &str) -> Result<Self, PolicyError> {
+        parse::policy(text)
+    }
+
+    /// The policy in words, one line for each of its parts; a point is kept when one of them holds.
+    pub fn explain(&self) -> Vec<String> {
+        match &self.0 {
+            Terms::All => vec!["every point".to_owned()],
+            Terms::Thin { keep, rules } => {
+                let keep = keep.iter().map(|keep| format!("the newest {keep}"));
+                keep.chain(rules.iter().map(Rule::explain)).collect()
+            }
+        }
+    }
+}
+
+impl Rule {
+    fn explain(&self) -> String {
+        let period = match self.period.amount {
+            1 => format!("each {}", self.period.name(false)),
+            amount => format!("every {amount} {}", self.period.name(true)),
+        };
+        format!("the newest of {period}, for {} {}", self.ttl.amount, self.ttl.name(self.ttl.amount != 1))
+    }
+}
+
+impl Span {
+    fn name(&self, plural: bool) -> &str {
+        let (one, many) = match self.unit.as_str() {
+            "s" => ("second", "seconds"),
+            "min" => ("minute", "minutes"),
+            "h" => ("hour", "hours"),
+            "d" => ("day", "days"),
+            "w" => ("week", "weeks"),
+            "m" => ("month of 30 days", "months of 30 days"),
+            "y" => ("year of 365 days", "years of 365 days"),
+            unit => (unit, unit),
+        };
+        if plural { many } else { one }
+    }
+}
+
+impl fmt::Display for Policy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            Terms::All => f.write_str("all"),
+            Terms::Thin { keep, rules } => {
+                let keep = keep.iter().map(ToString::to_string);
+                let parts: Vec<String> = keep.chain(rules.iter().map(ToString::to_string)).collect();
+                f.write_str(&parts.join(","))
+            }
+        }
+    }
+}
+
+impl fmt::Display for Rule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}{}{}{}", self.period.amount, self.period.unit, self.ttl.amount, self.ttl.unit)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn policy_is_said_in_words_one_line_a_part() {
+        let policy = Policy::parse("6,1h2d,2w1y,15min1h").unwrap();
+        assert_eq!(
+            policy.explain(),
+            [
+                "the newest 6",
+                "the newest of each hour, for 2 days",
+                "the newest of every 2 weeks, for 1 year of 365 days",
+                "the newest of every 15 minutes, for 1 hour",
+            ]
+        );
+        assert_eq!(Policy::parse("all").unwrap().explain(), ["every point"]);
+    }
+
+    #[test]
+    fn policy_is_shown_in_its_canonical_form() {
+        assert_eq!(Policy::parse(" 06 , 1H02D,1d2W ").unwrap().to_string(), "6,1h2d,1d2w");
+        assert_eq!(Policy::parse(" ALL ").unwrap().to_string(), "all");
+    }
+}

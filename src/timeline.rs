@@ -3,6 +3,11 @@
 use anyhow::Result;
 use chrono::{DateTime, Utc};
 
+/// What is appended to an item's id for its safety points: what a restore in place was about to overwrite.
+///
+/// They are points of an item of their own, so that the newest point of the item itself is always one of its backups.
+pub const SAFETY_SUFFIX: &str = "/before-restore";
+
 /// A moment an item can be brought back to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Point {

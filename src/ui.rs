@@ -18,7 +18,7 @@ use crate::logging;
 use crate::monitor::{Monitor, Silent, Task, Unit};
 use crate::output::Output;
 use crate::quantity::{show_bytes, show_duration};
-use crate::report::json;
+use crate::report::json::{self, Progress};
 
 /// How often long work says a line where no bar can be drawn.
 const LINE_EVERY: Duration = Duration::from_secs(60);
@@ -183,8 +183,8 @@ impl Monitor for Lines {
         let now = Instant::now();
         Arc::new(LineTask {
             json: self.json,
-            what: format!("{subject} {action}"),
             item: subject.to_owned(),
+            action: action.to_owned(),
             unit,
             begun: now,
             told: Mutex::new(now),
@@ -204,8 +204,8 @@ impl Monitor for Lines {
 #[derive(Debug)]
 struct LineTask {
     json: bool,
-    what: String,
     item: String,
+    action: String,
     unit: Unit,
     begun: Instant,
     told: Mutex<Instant>,
@@ -224,13 +224,19 @@ impl LineTask {
         }
         *told = Instant::now();
         drop(told);
-        let (done, total, files) = (
-            self.done.load(Ordering::Relaxed),
-            self.total.load(Ordering::Relaxed),
-            self.files.load(Ordering::Relaxed),
-        );
+        let (done, total, files) =
+            (self.done.load(Ordering::Relaxed), self.total.load(Ordering::Relaxed), self.files.load(Ordering::Relaxed));
         if self.json {
-            let line = json::progress_json(&self.item, done, Some(total).filter(|&total| total > 0), files, self.begun.elapsed());
+            let progress = Progress {
+                item: &self.item,
+                action: &self.action,
+                unit: self.unit,
+                done,
+                total: Some(total).filter(|&total| total > 0),
+                files,
+                elapsed: self.begun.elapsed(),
+            };
+            let line = json::progress_json(&progress);
             let _ = Output { json: true }.json_line(&line);
         } else {
             print(&self.line(done, total, files));
@@ -239,7 +245,7 @@ impl LineTask {
 
     fn line(&self, done: u64, total: u64, files: u64) -> String {
         let show = |amount| if self.unit == Unit::Bytes { show_bytes(amount) } else { amount.to_string() };
-        let mut line = format!("{}: {}", self.what, show(done));
+        let mut line = format!("{} {}: {}", self.item, self.action, show(done));
         if total > 0 {
             line.push_str(&format!(" of {}", show(total)));
         }

@@ -1,15 +1,251 @@
-//! `holdall backup`.
+//! `holdall backup`: back up what is due, and tell how it went.
+//!
+//! Sources run one after another. What fails for one item is that item's outcome; only what concerns the whole run (configuration, store,
+//! lock) ends it. Whether an item is due is read from the store: there is no other state.
 
-use anyhow::Result;
+use std::fs;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use super::Context;
-use crate::error::ExitCode;
+use anyhow::{Context as _, Error, Result, anyhow};
+use chrono::{DateTime, Utc};
+
+use super::prune::{self, SpaceArgs};
+use super::status::Freshness;
+use super::{Context, known_items, lock_source, lock_store, open_store};
+use crate::cleanup::Guard;
+use crate::config::Config;
+use crate::error::{Annotate, ExitCode, exit_code};
+use crate::job::Job;
+use crate::notify::Notifier;
+use crate::quantity::{show_duration, show_time};
+use crate::report::{ItemReport, Outcome, Report, Verdict, json, text};
+use crate::select::{self, Selector};
+use crate::source::{Item, Readiness};
+use crate::store::{SaveOptions, Store};
+use crate::timeline::{Point, SAFETY_SUFFIX, Timeline};
 
 /// Arguments of `backup`.
 #[derive(Debug, clap::Args)]
-pub struct BackupArgs {}
+pub struct BackupArgs {
+    /// Which sources or items: KIND.NAME, KIND.NAME/REST, globs; none = all
+    #[arg(value_name = "SELECTOR")]
+    selectors: Vec<String>,
+
+    /// Read everything and show what would be saved; change nothing, tell nobody
+    #[arg(short = 'n', long)]
+    dry_run: bool,
+
+    /// Back up also what is not due
+    #[arg(long)]
+    force: bool,
+
+    /// Apply retention afterwards, to the items that were backed up without a failure
+    #[arg(long)]
+    prune: bool,
+}
 
 /// Runs `backup`.
-pub fn run(_args: &BackupArgs, _context: &Context) -> Result<ExitCode> {
-    anyhow::bail!("not built yet")
+pub fn run(args: &BackupArgs, context: &Context) -> Result<ExitCode> {
+    let config = match context.config() {
+        Ok(config) => config,
+        Err(error) => {
+            if !args.dry_run {
+                let text = fs::read_to_string(context.config_file()).unwrap_or_default();
+                Notifier::for_broken_config(&text).fail(&error, exit_code(&error));
+            }
+            return Err(error);
+        }
+    };
+    let notifier = Arc::new(if args.dry_run { Notifier::silent() } else { Notifier::new(&config.notify) });
+    let on_signal = Guard::new({
+        let notifier = notifier.clone();
+        move |signal| {
+            if let Some(code) = signal {
+                notifier.signal(code);
+            }
+        }
+    });
+    let begun = Instant::now();
+    let result = Run { args, context, config: &config, notifier: &notifier }.run();
+    on_signal.disarm();
+    match result {
+        Ok(mut report) => {
+            report.elapsed = begun.elapsed();
+            notifier.finish(&report);
+            show(&report, args, context)?;
+            Ok(report.exit_code())
+        }
+        Err(error) => {
+            notifier.fail(&error, exit_code(&error));
+            Err(error)
+        }
+    }
+}
+
+fn show(report: &Report, args: &BackupArgs, context: &Context) -> Result<()> {
+    if context.output.json {
+        return context.output.json_line(&json::summary_json(report));
+    }
+    if context.global.quiet {
+        if report.verdict() != Verdict::Ok {
+            tracing::error!(detail = text::for_terminal(report).trim_end(), "the backup is not whole");
+        }
+        return Ok(());
+    }
+    context.monitor.say(text::for_terminal(report).trim_end());
+    if args.dry_run {
+        context.monitor.say("This was a dry run: nothing was changed, and nobody was told.");
+    }
+    Ok(())
+}
+
+/// One run, on its way.
+struct Run<'r> {
+    args: &'r BackupArgs,
+    context: &'r Context,
+    config: &'r Config,
+    notifier: &'r Notifier,
+}
+
+impl Run<'_> {
+    fn run(&self) -> Result<Report> {
+        let _lock = if self.args.dry_run { None } else { Some(lock_store(self.context, self.config)?) };
+        let store = open_store(self.context, self.config)?;
+        let points = store.points()?;
+        let wanted = select::resolve(&self.args.selectors, &known_items(self.config, &points))?;
+        let selectors: Vec<Selector> =
+            self.args.selectors.iter().map(|selector| Selector::parse(selector)).collect::<Result<_>>()?;
+
+        let mut report = Report::default();
+        for job in Job::all(self.config)? {
+            let below = format!("{}/", job.id);
+            if wanted.iter().any(|item| *item == job.id || item.starts_with(&below)) {
+                self.back_up_source(&job, &selectors, &store, &points, &mut report)?;
+            }
+        }
+        self.complain_of_stale(&store, &mut report)?;
+        if self.args.prune {
+            if let Err(error) = self.prune(&store, &report) {
+                report.errors.push(error.context("prune"));
+            }
+        }
+        Ok(report)
+    }
+
+    fn back_up_source(
+        &self,
+        job: &Job,
+        selectors: &[Selector],
+        store: &Store,
+        points: &[Point],
+        report: &mut Report,
+    ) -> Result<()> {
+        let begun = Instant::now();
+        let is_wanted = |item: &Item| selectors.is_empty() || selectors.iter().any(|selector| selector.matches(&item.id));
+        let items = match job.source.preflight() {
+            Ok(Readiness::Ready) => job.source.items(),
+            Ok(Readiness::Away(why)) => return self.add(report, &job.id, Outcome::Away(why), begun.elapsed()),
+            Err(error) => Err(error),
+        };
+        let items = match items {
+            Ok(items) => items,
+            Err(error) => {
+                self.notifier.start();
+                return self.add(report, &job.id, Outcome::Failed(error), begun.elapsed());
+            }
+        };
+        let mut lock = None;
+        for item in items.iter().filter(|item| is_wanted(item)) {
+            let begun = Instant::now();
+            let own: Vec<&Point> = points.iter().filter(|point| point.item == item.id).collect();
+            let outcome = match self.not_due(job, &own) {
+                Some(outcome) => outcome,
+                None => {
+                    self.notifier.start();
+                    if lock.is_none() && !self.args.dry_run {
+                        lock = Some(lock_source(self.context, &job.id)?);
+                    }
+                    let saved = self.save(job, item, &own, store);
+                    saved.unwrap_or_else(Outcome::Failed)
+                }
+            };
+            self.add(report, &item.id, outcome, begun.elapsed())?;
+        }
+        Ok(())
+    }
+
+    /// Says that an item is not due, if so. A point dated in the future says nothing about today.
+    fn not_due(&self, job: &Job, own: &[&Point]) -> Option<Outcome> {
+        let every = job.common.every.filter(|_| !self.args.force)?;
+        let newest = own.iter().map(|point| point.time).filter(|time| *time <= self.context.now).max()?;
+        let due: DateTime<Utc> = newest.checked_add_signed(chrono::Duration::from_std(every).ok()?)?;
+        (due > self.context.now).then_some(Outcome::NotDue { newest, due })
+    }
+
+    fn save(&self, job: &Job, item: &Item, own: &[&Point], store: &Store) -> Result<Outcome> {
+        let monitor = &*self.context.monitor;
+        let newest = own.iter().max_by_key(|point| point.time).copied();
+        // An incomplete point would make everything that it lacks be read again.
+        let parent = own.iter().filter(|point| point.complete).max_by_key(|point| point.time).copied().or(newest);
+        let tree = job.source.open(item, None, monitor)?;
+        let options = SaveOptions {
+            time: self.context.now,
+            parent,
+            newest,
+            allow_empty: job.common.allow_empty,
+            dry_run: self.args.dry_run,
+        };
+        Ok(store.save(item, tree, &options, monitor)?.into_outcome())
+    }
+
+    fn add(&self, report: &mut Report, item: &str, outcome: Outcome, elapsed: Duration) -> Result<()> {
+        let item = ItemReport { item: item.to_owned(), outcome, elapsed };
+        if self.context.output.json {
+            self.context.output.json_line(&json::item_json(&item))?;
+        }
+        report.items.push(item);
+        Ok(())
+    }
+
+    /// A source may be away, but not for longer than `max-age`: then the run is not well, and the monitor hears of it.
+    fn complain_of_stale(&self, store: &Store, report: &mut Report) -> Result<()> {
+        if self.args.dry_run {
+            return Ok(());
+        }
+        let points = store.points()?;
+        let away = report.items.iter().filter(|item| matches!(item.outcome, Outcome::Away(_)));
+        let stale: Vec<Error> = away
+            .map(|item| Freshness::of(&item.item, self.config, &points, self.context.now))
+            .filter(Freshness::is_stale)
+            .map(|freshness| stale_error(&freshness))
+            .collect();
+        report.errors.extend(stale);
+        Ok(())
+    }
+
+    fn prune(&self, store: &Store, report: &Report) -> Result<()> {
+        let points = store.points()?;
+        let is_well = |item: &ItemReport| matches!(item.outcome, Outcome::Saved(_) | Outcome::Incomplete(_));
+        let saved: Vec<&str> = report.items.iter().filter(|item| is_well(item)).map(|item| item.item.as_str()).collect();
+        // A safety point goes with the item it was made for.
+        let belongs = |item: &str| saved.contains(&item.strip_suffix(SAFETY_SUFFIX).unwrap_or(item));
+        let plans = prune::plan(self.config, &points, belongs, self.context);
+        let summary = prune::carry_out(store, &plans, &SpaceArgs::default(), self.args.dry_run)?;
+        self.context.monitor.say(&summary);
+        Ok(())
+    }
+}
+
+fn stale_error(freshness: &Freshness) -> Error {
+    let max_age = freshness.max_age.map(show_duration).unwrap_or_default();
+    let text = match (freshness.newest, freshness.age) {
+        (Some(newest), Some(age)) => {
+            let (newest, age) = (show_time(newest), show_duration(age));
+            anyhow!("the newest point of {} is {age} old ({newest} UTC); {max_age} is allowed", freshness.item)
+        }
+        _ => anyhow!("there is no point of {} yet; one that is at most {max_age} old is wanted", freshness.item),
+    };
+    let hinted: Result<()> = Err(text).hint("Bring it within reach, then run `holdall backup`.");
+    hinted.context("stale").err().unwrap_or_else(|| anyhow!("stale"))
 }

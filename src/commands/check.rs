@@ -1,15 +1,104 @@
-//! `holdall check`.
+//! `holdall check`: would a run work? Configuration, store, and every source's readiness; changes nothing.
 
-use anyhow::Result;
+use anyhow::{Error, Result};
+use serde_json::json;
 
-use super::Context;
-use crate::error::ExitCode;
+use super::{Context, known_items, open_store};
+use crate::config::Config;
+use crate::error::{ExitCode, chain, exit_code, hints};
+use crate::job::Job;
+use crate::select;
+use crate::source::Readiness;
+use crate::timeline::Timeline;
 
 /// Arguments of `check`.
 #[derive(Debug, clap::Args)]
-pub struct CheckArgs {}
+pub struct CheckArgs {
+    /// Which sources: KIND.NAME, globs; none = all
+    #[arg(value_name = "SELECTOR")]
+    selectors: Vec<String>,
+}
+
+/// What was looked at and what came of it.
+#[derive(Debug)]
+struct Finding {
+    what: String,
+    result: Result<String>,
+}
 
 /// Runs `check`.
-pub fn run(_args: &CheckArgs, _context: &Context) -> Result<ExitCode> {
-    anyhow::bail!("not built yet")
+pub fn run(args: &CheckArgs, context: &Context) -> Result<ExitCode> {
+    let file = context.config_file();
+    let mut findings = Vec::new();
+    let config = context.config();
+    let mut code = ExitCode::Done;
+    match config {
+        Ok(config) => {
+            let sources = config.sources.len();
+            let detail = format!("{}, {sources} {}", file.display(), if sources == 1 { "source" } else { "sources" });
+            findings.push(Finding { what: "configuration".into(), result: Ok(detail) });
+            look(args, context, &config, &mut findings)?;
+        }
+        Err(error) => findings.push(Finding { what: "configuration".into(), result: Err(error) }),
+    }
+    // Like any other command: 2, 10, 11 or 12 when that is what a run would end with.
+    if let Some(error) = findings.iter().find_map(|finding| finding.result.as_ref().err()) {
+        code = exit_code(error);
+    }
+    print(context, &findings)?;
+    Ok(code)
+}
+
+fn look(args: &CheckArgs, context: &Context, config: &Config, findings: &mut Vec<Finding>) -> Result<()> {
+    let store = open_store(context, config);
+    let points = match &store {
+        Ok(store) => store.points(),
+        Err(_) => Ok(Vec::new()),
+    };
+    let result = match (&store, &points) {
+        (Ok(store), Ok(points)) => Ok(format!("{}, {} points", store.repository(), points.len())),
+        _ => store.and(points.as_ref().map_err(|error| anyhow::anyhow!("{}", chain(error))).cloned()).map(|_| String::new()),
+    };
+    findings.push(Finding { what: "store".into(), result });
+    let wanted = select::resolve(&args.selectors, &known_items(config, points.as_deref().unwrap_or_default()))?;
+    for job in Job::all(config)? {
+        let id = format!("{}/", job.id);
+        if wanted.iter().any(|item| *item == job.id || item.starts_with(&id)) {
+            let result = job.source.preflight().map(|readiness| match readiness {
+                Readiness::Ready => "ready".to_owned(),
+                Readiness::Away(why) => format!("away: {why}"),
+            });
+            findings.push(Finding { what: job.id, result });
+        }
+    }
+    Ok(())
+}
+
+fn print(context: &Context, findings: &[Finding]) -> Result<()> {
+    let hint = |error: &Error| Some(hints(error).join("\n")).filter(|hint| !hint.is_empty());
+    if context.output.json {
+        let rows: Vec<_> = findings
+            .iter()
+            .map(|finding| {
+                let (detail, hint) = match &finding.result {
+                    Ok(detail) => (detail.clone(), None),
+                    Err(error) => (chain(error), hint(error)),
+                };
+                json!({"what": finding.what, "ok": finding.result.is_ok(), "detail": detail, "hint": hint})
+            })
+            .collect();
+        return context.output.json_document(&rows);
+    }
+    for finding in findings {
+        match &finding.result {
+            Ok(detail) => context.output.line(&format!("ok      {}: {detail}", finding.what))?,
+            Err(error) => {
+                context.output.line(&format!("FAILED  {}: {}", finding.what, chain(error)))?;
+                for line in hint(error).iter().flat_map(|hint| hint.lines()) {
+                    context.output.line(&format!("        hint: {line}"))?;
+                }
+            }
+        }
+    }
+    Ok(())
 }

@@ -1,1 +1,75 @@
-//! The configuration as it is written.
+//! The configuration as it is written: what serde reads, strictly.
+//!
+//! One table per kind, keyed by name. Every key is optional here, so that a missing one is reported by
+//! [`super::validate`] together with everything else; every value keeps its place in the text. No `flatten` and no tagged
+//! enums: both accept unknown keys or lose places. A new kind is one struct and one field of [`File`].
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+use toml::Spanned;
+
+/// Tables that the documentation names and this version does not read yet.
+pub(super) const LATER: [&str; 8] =
+    ["ssh", "docker", "compose", "ios", "incus", "mirror", "notify.mail", "notify.metrics"];
+
+/// The whole file.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case", expecting = "a table")]
+pub(super) struct File {
+    pub store: Option<Spanned<StoreTable>>,
+    pub notify: NotifyTable,
+    pub retention: Vec<Spanned<RetentionTable>>,
+    pub files: BTreeMap<Spanned<String>, FilesTable>,
+}
+
+/// `[store]`
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case", expecting = "a table")]
+pub(super) struct StoreTable {
+    pub repository: Option<Spanned<String>>,
+    pub password_file: Option<Spanned<String>>,
+    pub password_command: Option<Spanned<Vec<String>>>,
+    pub options: BTreeMap<Spanned<String>, Spanned<toml::Value>>,
+}
+
+/// `[notify]`
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case", expecting = "a table")]
+pub(super) struct NotifyTable {
+    pub healthchecks: Option<Spanned<HealthchecksTable>>,
+}
+
+/// `[notify.healthchecks]`
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case", expecting = "a table")]
+pub(super) struct HealthchecksTable {
+    pub url: Option<Spanned<String>>,
+    pub url_file: Option<Spanned<String>>,
+}
+
+/// `[[retention]]`
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case", expecting = "a table")]
+pub(super) struct RetentionTable {
+    pub policy: Option<Spanned<String>>,
+    pub source: Option<Spanned<String>>,
+    pub role: Option<Spanned<String>>,
+    pub project: Option<Spanned<String>>,
+    pub kind: Option<Spanned<String>>,
+    pub name: Option<Spanned<String>>,
+}
+
+/// `[files.NAME]`
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case", expecting = "a table")]
+pub(super) struct FilesTable {
+    pub paths: Option<Spanned<Vec<Spanned<String>>>>,
+    pub exclude: Vec<Spanned<String>>,
+    pub one_file_system: bool,
+    pub exclude_caches: bool,
+    pub exclude_larger_than: Option<Spanned<String>>,
+    pub every: Option<Spanned<String>>,
+    pub max_age: Option<Spanned<String>>,
+    pub allow_empty: bool,
+}

@@ -1,12 +1,202 @@
-//! From the written form to the used form, with every problem.
+//! From the written form to the used form: checks everything there is to check, and says all that is wrong at once.
+//!
+//! What is checked here needs the text alone: whether paths exist and stores answer is asked by the commands that need them.
 
-use std::path::Path;
+use std::fs;
+use std::io::ErrorKind;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
 
-use anyhow::Result;
+use anyhow::{Context, Result};
+use toml::Spanned;
 
-use super::Config;
+use self::sources::Names;
+use super::file::{File, HealthchecksTable};
+use super::problem::{Collector, Problem, Problems, line_at};
+use super::strict::{self, Removed};
+use super::{Config, HealthchecksConfig, NotifyConfig};
+use crate::error::{Annotate, ExitCode};
+use crate::secret::Secret;
 
-/// Reads and checks.
-pub fn load(_file: &Path) -> Result<Config> {
-    anyhow::bail!("not built yet")
+mod retention;
+mod sources;
+mod store;
+
+/// Reads and checks the file.
+pub(super) fn load(file: &Path) -> Result<Config> {
+    let bytes = match fs::read(file) {
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            return Err(error)
+                .with_context(|| format!("read configuration {file:?}"))
+                .hint("Set up a store with `holdall onboard store`, or name the file with --config.")
+                .exit(ExitCode::Usage);
+        }
+        other => other.with_context(|| format!("read configuration {file:?}")).exit(ExitCode::Usage)?,
+    };
+    if fs::metadata(file).is_ok_and(|metadata| metadata.permissions().mode() & 0o022 != 0) {
+        tracing::warn!("others than the owner of {file:?} can change it, and with it the commands that holdall runs");
+    }
+    parse(file, &bytes).exit(ExitCode::Usage)
+}
+
+/// Checks the content of a file.
+pub(super) fn parse(file: &Path, bytes: &[u8]) -> Result<Config, Problems> {
+    let text = std::str::from_utf8(bytes).map_err(|error| {
+        let line = line_at(bytes, error.valid_up_to());
+        let problem = Problem { line, key: String::new(), text: "not UTF-8 text".to_owned() };
+        Problems { file: file.to_path_buf(), problems: vec![problem] }
+    })?;
+    let mut problems = Collector::new(text);
+    let config = strict::read::<File>(text, &mut problems)
+        .map(|(written, removed)| check(file, &written, &removed, &mut problems))
+        .unwrap_or_else(|| Config::empty(file));
+    problems.into_result(file, config)
+}
+
+fn check(file: &Path, written: &File, removed: &Removed, problems: &mut Collector) -> Config {
+    let names = Names::check(written, problems);
+    Config {
+        file: file.to_path_buf(),
+        store: written.store.as_ref().map(|table| store::check(table, removed, problems)),
+        retention: retention::check(&written.retention, &names, problems),
+        notify: NotifyConfig {
+            healthchecks: written.notify.healthchecks.as_ref().and_then(|t| healthchecks(t, removed, problems)),
+        },
+        sources: sources::check(written, removed, problems),
+    }
+}
+
+fn healthchecks(
+    table: &Spanned<HealthchecksTable>,
+    removed: &Removed,
+    problems: &mut Collector,
+) -> Option<HealthchecksConfig> {
+    let HealthchecksTable { url, url_file } = table.get_ref();
+    let url = match (url, url_file) {
+        (Some(url), None) => {
+            let checked = http_url(url.get_ref()).map(Secret::literal);
+            problems.take(&url.span(), "notify.healthchecks.url", checked)
+        }
+        (None, Some(file)) => {
+            problems.take(&file.span(), "notify.healthchecks.url-file", absolute(file.get_ref())).map(Secret::file)
+        }
+        (Some(_), Some(file)) => {
+            problems.report(&file.span(), "notify.healthchecks.url-file", "`url` is given as well; keep one of them");
+            None
+        }
+        (None, None) => {
+            if !["url", "url-file"].iter().any(|key| removed.contains(&format!("notify.healthchecks.{key}"))) {
+                problems.report(&table.span(), "notify.healthchecks", "`url` or `url-file` is missing");
+            }
+            None
+        }
+    };
+    url.map(|url| HealthchecksConfig { url })
+}
+
+/// A web address without slashes at its end.
+fn http_url(url: &str) -> Result<String, &'static str> {
+    let host = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://"));
+    let plain = !url.chars().any(|c| c.is_whitespace() || c.is_control());
+    match host {
+        Some(host) if plain && !host.is_empty() && !host.starts_with(['/', '?', '#']) => {
+            Ok(url.trim_end_matches('/').to_owned())
+        }
+        _ => Err("not a web address; it begins with https:// or http://"),
+    }
+}
+
+/// An absolute path without `.`, `..`, and slashes at its end.
+fn absolute(text: &str) -> Result<PathBuf, String> {
+    let path = Path::new(text);
+    if text.is_empty() {
+        return Err("is empty; write an absolute path".to_owned());
+    }
+    if text.contains('\0') {
+        return Err("holds a zero byte, which no path can".to_owned());
+    }
+    if text.starts_with('~') {
+        return Err(format!("`{text}` is not absolute: `~` is not expanded here; write the home directory out"));
+    }
+    if !path.is_absolute() {
+        return Err(format!("`{text}` is not absolute; it must begin with `/`"));
+    }
+    if path.components().any(|component| component == std::path::Component::ParentDir) {
+        return Err(format!("`{text}` has a `..`; write the path without it"));
+    }
+    Ok(path.components().collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::EXAMPLE;
+    use crate::error::{chain, exit_code, hints};
+
+    #[test]
+    fn missing_file_says_how_to_make_one() {
+        let error = load(Path::new("/nonexistent/config.toml")).unwrap_err();
+        assert!(
+            chain(&error).starts_with("read configuration \"/nonexistent/config.toml\": No such file"),
+            "{error:#}"
+        );
+        assert_eq!(exit_code(&error), ExitCode::Usage);
+        assert!(hints(&error)[0].contains("`holdall onboard store`"));
+    }
+
+    #[test]
+    fn file_that_is_not_text_is_reported_with_its_line() {
+        let error = parse(Path::new("x"), b"# one\n# two\n# \xff").unwrap_err();
+        assert_eq!(error.to_string(), "x: 1 problem\n  line 3: not UTF-8 text");
+    }
+
+    #[test]
+    fn example_is_a_valid_configuration() {
+        let config = parse(Path::new("config.toml.example"), EXAMPLE.as_bytes()).unwrap();
+        assert_eq!(config.store.unwrap().repository, "/srv/holdall");
+        assert_eq!(config.retention.len(), 1);
+        assert_eq!(config.sources.iter().map(|source| source.id()).collect::<Vec<_>>(), ["files.host"]);
+    }
+
+    #[test]
+    fn example_is_toml_also_with_every_comment_removed() {
+        let uncommented: String = EXAMPLE
+            .lines()
+            .map(|line| line.strip_prefix("# ").unwrap_or(line))
+            .filter(|line| line.starts_with('[') || line.split_once(" = ").is_some_and(|(key, _)| !key.contains(' ')))
+            .map(|line| format!("{line}\n"))
+            .collect();
+        let error = parse(Path::new("x"), uncommented.as_bytes()).unwrap_err();
+        let others: Vec<_> =
+            error.problems.iter().filter(|problem| !problem.text.contains("not know this table")).collect();
+        assert_eq!(error.problems.len() - others.len(), super::super::file::LATER.len());
+        // What shows two ways to give the same thing, and nothing else.
+        assert_eq!(
+            others.iter().map(|problem| problem.key.as_str()).collect::<Vec<_>>(),
+            ["store.password-command", "store.options.secret-access-key-file", "notify.healthchecks.url-file"]
+        );
+    }
+
+    #[test]
+    fn empty_file_is_a_configuration_without_anything() {
+        let config = parse(Path::new("x"), b"").unwrap();
+        assert!(config.store.is_none() && config.sources.is_empty() && config.retention.is_empty());
+    }
+
+    #[test]
+    fn web_addresses_lose_their_trailing_slash() {
+        assert_eq!(http_url("https://hc.example.org/ping/x/"), Ok("https://hc.example.org/ping/x".to_owned()));
+        for url in ["", "hc.example.org", "ftp://x", "https://", "https:///x", "https://a b"] {
+            assert!(http_url(url).is_err(), "{url}");
+        }
+    }
+
+    #[test]
+    fn paths_are_made_plain() {
+        assert_eq!(absolute("/a//b/./c/"), Ok("/a/b/c".into()));
+        assert_eq!(absolute("/"), Ok("/".into()));
+        for path in ["", "a", "./a", "/a/../b", "~/x", "/a\0"] {
+            assert!(absolute(path).is_err(), "{path}");
+        }
+    }
 }

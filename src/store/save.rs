@@ -26,6 +26,8 @@ pub struct SaveOptions<'p> {
     pub newest: Option<&'p Point>,
     /// Whether the tree may hold no files though the newest point has some.
     pub allow_empty: bool,
+    /// Whether to only find out what would be saved: nothing is written.
+    pub dry_run: bool,
 }
 
 impl Store {
@@ -47,7 +49,7 @@ impl Store {
             Some(parent) => ParentOptions::default().parents(vec![parent.id.clone()]),
             None => ParentOptions::default().force(true),
         };
-        let backup_options = BackupOptions::default().no_scan(true).parent_opts(parent_options);
+        let backup_options = BackupOptions::default().no_scan(true).dry_run(options.dry_run).parent_opts(parent_options);
         let repository = self.indexed_ids()?;
 
         let task = monitor.start(&item.id, "save", Unit::Bytes);
@@ -82,10 +84,14 @@ impl Store {
         }
         reading.into_tree().finish().context("the source broke off")?;
 
-        repository.save_snapshots(vec![snapshot]).map_err(|error| explain(*error)).context("write the snapshot")?;
-        let id = self.gate.last_snapshot().context("the snapshot was not written")?;
+        let mut id = String::new();
+        if !options.dry_run {
+            repository.save_snapshots(vec![snapshot]).map_err(|error| explain(*error)).context("write the snapshot")?;
+            let written = self.gate.last_snapshot().context("the snapshot was not written")?;
+            id = written.to_hex().as_str().to_owned();
+        }
         Ok(Saved {
-            snapshot: id.to_hex().as_str().to_owned(),
+            snapshot: id,
             time: options.time,
             files_new: summary.files_new,
             files_changed: summary.files_changed,

@@ -16,7 +16,7 @@ pub struct FreeOptions {
     pub keep_delete: std::time::Duration,
 }
 
-/// What freeing space does, or would do. Sizes in bytes.
+/// What freeing space did. Sizes in bytes.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Freed {
     /// Size of all packs before.
@@ -41,12 +41,12 @@ pub struct Findings {
 }
 
 impl Store {
-    /// Frees the space of what no snapshot uses; with `dry_run` only says how much that would be.
+    /// Frees the space of what no snapshot uses.
     ///
     /// # Errors
     ///
     /// Also when anything could not be listed: what is not seen as used would be deleted.
-    pub fn free_space(&self, options: &FreeOptions, dry_run: bool) -> Result<Freed> {
+    pub fn free_space(&self, options: &FreeOptions) -> Result<Freed> {
         let repository = self.opened()?;
         let mut prune = PruneOptions::default();
         prune.max_repack = options.max_repack.parse::<LimitOption>().map_err(|error| explain(*error))?;
@@ -69,9 +69,7 @@ impl Store {
             repacked: size.repack,
             deleted: deletion.remove + plan.stats.size_unref,
         };
-        if !dry_run {
-            repository.prune(&prune, plan).map_err(|error| explain(*error)).context("free space")?;
-        }
+        repository.prune(&prune, plan).map_err(|error| explain(*error)).context("free space")?;
         Ok(freed)
     }
 

@@ -1,0 +1,245 @@
+//! Adds a table to the configuration file, for `holdall onboard`. The only user of toml_edit.
+//!
+//! The text that is there stays as it is, byte for byte; the new table is put behind it. The result is checked like any
+//! configuration before a byte is written, and takes the place of the old file in one step.
+
+use std::fmt;
+use std::fs::{self, File, Permissions};
+use std::io::{ErrorKind, Write};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, fchown};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, anyhow};
+use tempfile::NamedTempFile;
+use toml_edit::{Array, DocumentMut, Item, Table, Value};
+
+use super::{Config, validate};
+use crate::error::{Annotate, ExitCode};
+use crate::secret::make_private_dir;
+
+/// A table to be added, with its sub-tables: `[files.host]`.
+#[derive(Debug, Clone)]
+pub struct Stanza {
+    path: Vec<String>,
+    table: Table,
+}
+
+impl Stanza {
+    /// An empty table; `path` is its dotted name in parts.
+    pub fn new<const N: usize>(path: [&str; N]) -> Self {
+        Self { path: path.map(str::to_owned).to_vec(), table: Table::new() }
+    }
+
+    /// Sets a key to a string, or to true or false.
+    pub fn set(&mut self, key: &str, value: impl Into<Value>) -> &mut Self {
+        self.table.insert(key, Item::Value(value.into()));
+        self
+    }
+
+    /// Sets a key to an array of strings.
+    pub fn set_array<'a>(&mut self, key: &str, values: impl IntoIterator<Item = &'a str>) -> &mut Self {
+        self.set(key, values.into_iter().collect::<Array>())
+    }
+
+    /// Sets a key of a sub-table: `[store.options]`.
+    pub fn set_below(&mut self, table: &str, key: &str, value: impl Into<Value>) -> &mut Self {
+        let below = self.table.entry(table).or_insert_with(|| Item::Table(Table::new()));
+        if let Some(below) = below.as_table_mut() {
+            below.insert(key, Item::Value(value.into()));
+        }
+        self
+    }
+
+    /// The dotted name of the table.
+    pub fn name(&self) -> String {
+        self.path.join(".")
+    }
+}
+
+impl fmt::Display for Stanza {
+    /// The table as it will stand in the file.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut item = Item::Table(self.table.clone());
+        for (depth, part) in self.path.iter().enumerate().rev() {
+            let mut around = Table::new();
+            // Only the innermost table gets a header line.
+            around.set_implicit(depth > 0);
+            around.insert(part, item);
+            item = Item::Table(around);
+        }
+        let document = item.into_table().map(DocumentMut::from).map_err(|_| fmt::Error)?;
+        f.write_str(document.to_string().trim_start())
+    }
+}
+
+/// A checked change of a configuration file, not made yet.
+#[derive(Debug)]
+pub struct Edit {
+    file: PathBuf,
+    text: String,
+    config: Config,
+}
+
+impl Edit {
+    /// Adds the table to the content of `file`, which need not exist, and checks the result.
+    ///
+    /// # Errors
+    ///
+    /// When the table is there already, or the configuration has problems, with it or without; exit code
+    /// [`ExitCode::Usage`].
+    pub fn add(file: &Path, stanza: &Stanza) -> Result<Self> {
+        // An editor's symbolic link (dotfiles, NixOS) stays one: its target is replaced.
+        let file = fs::canonicalize(file).or_else(|_| std::path::absolute(file));
+        let file = file.context("find the current directory")?;
+        let mut text = match fs::read_to_string(&file) {
+            Err(error) if error.kind() == ErrorKind::NotFound => HEADING.to_owned(),
+            other => other.with_context(|| format!("read configuration {file:?}")).exit(ExitCode::Usage)?,
+        };
+        validate::parse(&file, text.as_bytes()).exit(ExitCode::Usage)?;
+        if contains(&text, &stanza.path)? {
+            return Err(anyhow!("{file:?} has a table [{}] already", stanza.name())).exit(ExitCode::Usage);
+        }
+        if !text.is_empty() {
+            text.push_str(if text.ends_with('\n') { "\n" } else { "\n\n" });
+        }
+        text.push_str(&stanza.to_string());
+        let config = validate::parse(&file, text.as_bytes())
+            .with_context(|| format!("add [{}] to the configuration", stanza.name()))
+            .exit(ExitCode::Usage)?;
+        Ok(Self { file, text, config })
+    }
+
+    /// The configuration as it will be.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// Writes the file, in one step: whoever reads it sees the old content or the new. A new file can be read by its
+    /// owner only, since it may hold ping URLs.
+    pub fn write(self) -> Result<()> {
+        let directory = self.file.parent().unwrap_or(Path::new("/"));
+        make_private_dir(directory)?;
+        self.replace(directory).with_context(|| format!("write configuration {:?}", self.file))
+    }
+
+    fn replace(&self, directory: &Path) -> Result<()> {
+        let mut temporary = NamedTempFile::with_prefix_in(".config-", directory)?;
+        temporary.write_all(self.text.as_bytes())?;
+        if let Ok(old) = fs::metadata(&self.file) {
+            temporary.as_file().set_permissions(Permissions::from_mode(old.mode() & 0o7777))?;
+            let new = temporary.as_file().metadata()?;
+            if (old.uid(), old.gid()) != (new.uid(), new.gid()) {
+                fchown(temporary.as_file(), Some(old.uid()), Some(old.gid()))?;
+            }
+        }
+        temporary.as_file().sync_all()?;
+        temporary.persist(&self.file)?;
+        File::open(directory)?.sync_all()?;
+        Ok(())
+    }
+}
+
+const HEADING: &str = "# Configuration of holdall; config.toml.example explains all keys.\n";
+
+fn contains(text: &str, path: &[String]) -> Result<bool> {
+    let document: DocumentMut = text.parse().context("read the configuration for a change")?;
+    let mut item = document.as_item();
+    for part in path {
+        match item.get(part) {
+            Some(inner) => item = inner,
+            None => return Ok(false),
+        }
+    }
+    Ok(true)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+    use crate::error::{chain, exit_code};
+
+    fn host() -> Stanza {
+        let mut stanza = Stanza::new(["files", "host"]);
+        stanza.set_array("paths", ["/etc", "/a \"b\""]).set("one-file-system", true);
+        stanza
+    }
+
+    fn store() -> Stanza {
+        let mut stanza = Stanza::new(["store"]);
+        stanza.set("repository", "s3:https://h/b").set_below("options", "region", "eu");
+        stanza
+    }
+
+    const HOST: &str = "[files.host]\npaths = [\"/etc\", '/a \"b\"']\none-file-system = true\n";
+
+    #[test]
+    fn stanza_is_written_as_people_write_it() {
+        assert_eq!(host().to_string(), HOST);
+        assert_eq!(
+            store().to_string(),
+            "[store]\nrepository = \"s3:https://h/b\"\n\n[store.options]\nregion = \"eu\"\n"
+        );
+    }
+
+    #[test]
+    fn rest_of_the_file_is_kept_byte_for_byte() {
+        let scratch = tempfile::tempdir().unwrap();
+        let file = scratch.path().join("config.toml");
+        let old = "# mine\r\n[files]\n  web = {paths=['/srv'],}   # odd\n\n\n[store]\nrepository='/srv/h' # no newline";
+        fs::write(&file, old).unwrap();
+        fs::set_permissions(&file, Permissions::from_mode(0o640)).unwrap();
+        let edit = Edit::add(&file, &host()).unwrap();
+        assert_eq!(edit.config().sources.len(), 2);
+        assert_eq!(fs::read_to_string(&file).unwrap(), old, "nothing is written before it is asked for");
+        edit.write().unwrap();
+        assert_eq!(fs::read_to_string(&file).unwrap(), format!("{old}\n\n{HOST}"));
+        assert_eq!(fs::metadata(&file).unwrap().mode() & 0o777, 0o640);
+        assert_eq!(fs::read_dir(scratch.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn missing_file_is_made_for_its_owner_alone() {
+        let scratch = tempfile::tempdir().unwrap();
+        let file = scratch.path().join("new/config.toml");
+        Edit::add(&file, &store()).unwrap().write().unwrap();
+        Edit::add(&file, &host()).unwrap().write().unwrap();
+        assert_eq!(fs::read_to_string(&file).unwrap(), format!("{HEADING}\n{}\n{HOST}", store()));
+        assert_eq!(fs::metadata(&file).unwrap().mode() & 0o777, 0o600);
+        assert_eq!(fs::metadata(scratch.path().join("new")).unwrap().mode() & 0o777, 0o700);
+    }
+
+    #[test]
+    fn existing_table_is_not_touched() {
+        let scratch = tempfile::tempdir().unwrap();
+        let file = scratch.path().join("config.toml");
+        fs::write(&file, "files.host.paths = [\"/srv\"]\n").unwrap();
+        let error = Edit::add(&file, &host()).unwrap_err();
+        assert_eq!(chain(&error), format!("{file:?} has a table [files.host] already"));
+        assert_eq!(exit_code(&error), ExitCode::Usage);
+    }
+
+    #[test]
+    fn stanza_that_makes_the_configuration_wrong_is_not_written() {
+        let scratch = tempfile::tempdir().unwrap();
+        let file = scratch.path().join("config.toml");
+        let mut stanza = Stanza::new(["files", "host"]);
+        stanza.set_array("paths", ["relative"]);
+        let error = Edit::add(&file, &stanza).unwrap_err();
+        assert!(chain(&error).starts_with("add [files.host] to the configuration: "), "{error:#}");
+        assert!(!file.exists());
+    }
+
+    #[test]
+    fn symbolic_link_to_the_file_stays_one() {
+        let scratch = tempfile::tempdir().unwrap();
+        let target = scratch.path().join("target.toml");
+        let link = scratch.path().join("config.toml");
+        fs::write(&target, "").unwrap();
+        symlink(&target, &link).unwrap();
+        Edit::add(&link, &host()).unwrap().write().unwrap();
+        assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
+        assert_eq!(fs::read_to_string(&target).unwrap(), HOST);
+    }
+}
