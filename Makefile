@@ -47,7 +47,7 @@ house-rules:
 
 shell:
 	scripts/deps lint
-	shellcheck scripts/* .ci/run benches/compare
+	shellcheck scripts/* .ci/run
 
 clippy:
 	scripts/deps build
