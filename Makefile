@@ -47,7 +47,7 @@ house-rules:
 
 shell:
 	scripts/deps lint
-	shellcheck scripts/* .ci/run benches/compare
+	shellcheck scripts/* .ci/run
 
 clippy:
 	scripts/deps build
@@ -86,7 +86,8 @@ install: $(BINARY) ## Install program, units, manual pages, completions and exam
 	install -d $(addprefix '$(DESTDIR)',$(BINDIR) $(DOCDIR) $(MANDIR) $(UNITDIR) $(SYSCONFDIR)/holdall)
 	install -m 755 $(BINARY) '$(DESTDIR)$(BINDIR)/holdall'
 	install -m 644 config.toml.example '$(DESTDIR)$(SYSCONFDIR)/holdall/config.toml.example'
-	install -m 644 README.md CHANGELOG.md LICENSE contrib/cron/holdall '$(DESTDIR)$(DOCDIR)'
+	install -m 644 $(wildcard *.md doc/*.md) LICENSE '$(DESTDIR)$(DOCDIR)'
+	install -m 644 contrib/cron/holdall '$(DESTDIR)$(DOCDIR)/holdall.cron'
 	$(BINARY) man '$(DESTDIR)$(MANDIR)' >/dev/null
 	chmod 644 '$(DESTDIR)$(MANDIR)'/holdall*.1
 	scripts/completions $(BINARY) '$(DESTDIR)$(DATADIR)'

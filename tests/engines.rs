@@ -1,6 +1,6 @@
 //! The engines of the tests are what they claim to be: real servers that restic can use, and that keep strangers out.
 //!
-//! When one of these fails, the fault is in `tests/support/` or in `scripts/test-deps`, and what other tests say about
+//! When one of these fails, the fault is in `tests/support/` or in `scripts/deps`, and what other tests say about
 //! holdall on such a server means nothing.
 #![allow(clippy::unwrap_used, reason = "a helper of tests may end the test")]
 

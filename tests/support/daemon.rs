@@ -118,14 +118,14 @@ pub fn listens(port: u16) -> bool {
     TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_ok()
 }
 
-/// Where `scripts/test-deps` puts programs that Debian does not have.
+/// Where `scripts/deps test` puts programs that Debian does not have.
 pub fn venv() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("target/venv/bin")
 }
 
-/// A program that `scripts/test-deps` has put there; a test that needs it fails without it.
+/// A program that `scripts/deps test` has put there; a test that needs it fails without it.
 pub fn from_venv(name: &str) -> PathBuf {
     let program = venv().join(name);
-    assert!(program.exists(), "there is no {program:?}: run `scripts/test-deps`");
+    assert!(program.exists(), "there is no {program:?}: run `scripts/deps test`");
     program
 }

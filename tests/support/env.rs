@@ -1,7 +1,7 @@
 //! An environment for one test: nothing of the machine's own configuration, home or cache is seen or touched.
 //!
 //! The binary is the real one. It gets the directories as a systemd unit would give them (`RUNTIME_DIRECTORY`,
-//! `CACHE_DIRECTORY`), a `HOME` of its own, and a `PATH` that finds the programs of `scripts/test-deps` first.
+//! `CACHE_DIRECTORY`), a `HOME` of its own, and a `PATH` that finds the programs of `scripts/deps test` first.
 
 use std::ffi::{OsStr, OsString};
 use std::fs;
@@ -227,7 +227,7 @@ pub fn finish(command: Command) -> Outcome {
     let shown = format!("{command:?}");
     let output: Output = match assert_cmd::Command::from_std(command).timeout(TIMEOUT).output() {
         Ok(output) => output,
-        Err(error) => panic!("start {shown}: {error}; `scripts/test-deps` installs what the tests need"),
+        Err(error) => panic!("start {shown}: {error}; `scripts/deps test` installs what the tests need"),
     };
     Outcome::new(shown, output)
 }

@@ -20,6 +20,7 @@ pub const BUCKET: &str = "backups";
 pub struct SeaweedFs {
     /// The server itself, for tests that stop it half-way.
     pub daemon: Daemon,
+    ports: [u16; 8],
     port: u16,
     _directory: TempDir,
 }
@@ -63,7 +64,7 @@ impl SeaweedFs {
         shell.arg(format!("-filer=127.0.0.1:{filer}.{filer_grpc}"));
         shell.current_dir(directory.path()).env("HOME", directory.path());
         let script = format!("s3.bucket.create -name {BUCKET}\n");
-        let ready = Self { daemon, port: s3, _directory: directory };
+        let ready = Self { daemon, ports, port: s3, _directory: directory };
         ready.run_shell(shell, &script);
         ready
     }
@@ -92,5 +93,13 @@ impl Drop for SeaweedFs {
     fn drop(&mut self) {
         // Asked to end, it takes ten seconds to hand over volumes that nobody will read again.
         self.daemon.kill();
+        // Its parts speak through sockets that it always makes in /tmp.
+        for entry in fs::read_dir("/tmp").into_iter().flatten().flatten() {
+            let name = entry.file_name().to_string_lossy().into_owned();
+            let is_ours = |port| name.starts_with("seaweedfs-") && name.ends_with(&format!("-{port}.sock"));
+            if self.ports.iter().any(is_ours) {
+                drop(fs::remove_file(entry.path()));
+            }
+        }
     }
 }

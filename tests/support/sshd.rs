@@ -113,7 +113,7 @@ fn write_ssh(directory: &Path, known_hosts: &Path) {
 }
 
 fn run(command: &mut Command) -> String {
-    let output = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}; run `scripts/test-deps`"));
+    let output = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}; run `scripts/deps test`"));
     assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).unwrap()
 }
