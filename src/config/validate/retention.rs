@@ -12,8 +12,9 @@ use crate::retention::Policy;
 /// What `role` can be.
 const ROLES: [&str; 2] = ["source", "target"];
 
-/// What `kind` can be: the things inside of a source. Kinds of sources are selected by `source`.
-const KINDS: [&str; 5] = ["container", "image", "instance", "stack", "volume"];
+/// What `kind` can be: the kinds of sources, and of the things inside of them.
+const KINDS: [&str; 11] =
+    ["compose", "container", "docker", "files", "image", "incus", "instance", "ios", "ssh", "stack", "volume"];
 
 /// A table without a policy prunes nothing.
 const NO_POLICY: &str = "all";
