@@ -182,7 +182,8 @@ fn save_safety_point(
     let safety = Item { id: format!("{}{SAFETY_SUFFIX}", item.id), ..item.clone() };
     // Most of it will be in the store already, as the newest point of the item has it.
     let newest = points.iter().filter(|point| point.item == item.id && point.complete).max_by_key(|point| point.time);
-    let options = SaveOptions { time: context.now, parent: newest, newest: None, allow_empty: true };
+    let options =
+        SaveOptions { time: context.now(), parent: newest, newest: None, allow_empty: true, dry_run: false };
     let saved = store.save(&safety, tree, &options, &*context.monitor).with_context(doing).hint(HINT)?;
     let short_id = saved.snapshot.get(..8).unwrap_or(&saved.snapshot).to_owned();
     if let Outcome::Incomplete(saved) = saved.into_outcome() {
