@@ -49,7 +49,8 @@ impl Store {
             Some(parent) => ParentOptions::default().parents(vec![parent.id.clone()]),
             None => ParentOptions::default().force(true),
         };
-        let backup_options = BackupOptions::default().no_scan(true).dry_run(options.dry_run).parent_opts(parent_options);
+        let backup_options =
+            BackupOptions::default().no_scan(true).dry_run(options.dry_run).parent_opts(parent_options);
         let repository = self.indexed_ids()?;
 
         let task = monitor.start(&item.id, "save", Unit::Bytes);

@@ -110,7 +110,7 @@ pub(crate) fn files(directory: &Path) -> Files {
         exclude_caches: false,
         exclude_larger_than: None,
     };
-    Files::new(&config, None).unwrap()
+    Files::new(&config, &[]).unwrap()
 }
 
 pub(crate) fn restore(saved: &SavedTree, target: &Path, options: &RestoreOptions) -> Extracted {

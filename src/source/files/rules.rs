@@ -1,5 +1,7 @@
 //! What of the walked tree is left out.
 
+use std::collections::HashSet;
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
@@ -11,7 +13,8 @@ use crate::config::FilesConfig;
 #[derive(Debug)]
 pub(super) struct Rules {
     globs: Option<Gitignore>,
-    never: Option<PathBuf>,
+    /// As strings: comparing paths by component would cost more than the rest of the visit.
+    never: HashSet<OsString>,
     /// Do not cross into other file systems.
     pub(super) one_file_system: bool,
     /// Leave out the content of cache directories.
@@ -20,7 +23,7 @@ pub(super) struct Rules {
 }
 
 impl Rules {
-    pub(super) fn new(config: &FilesConfig, own_store: Option<&Path>) -> Result<Self> {
+    pub(super) fn new(config: &FilesConfig, never: &[PathBuf]) -> Result<Self> {
         let globs = if config.exclude.is_empty() {
             None
         } else {
@@ -32,7 +35,7 @@ impl Rules {
         };
         Ok(Self {
             globs,
-            never: own_store.map(Path::to_path_buf),
+            never: never.iter().map(|path| path.clone().into_os_string()).collect(),
             one_file_system: config.one_file_system,
             exclude_caches: config.exclude_caches,
             larger_than: config.exclude_larger_than,
@@ -42,7 +45,11 @@ impl Rules {
     /// Whether the entry at `path`, and all below it, is left out.
     pub(super) fn excludes(&self, path: &Path, is_directory: bool) -> bool {
         self.globs.as_ref().is_some_and(|globs| globs.matched(path, is_directory).is_ignore())
-            || self.never.as_deref() == Some(path)
+    }
+
+    /// Whether the entry at `path` must not be in a backup, even if it is named in `paths`.
+    pub(super) fn forbids(&self, path: &Path) -> bool {
+        self.never.contains(path.as_os_str())
     }
 
     /// Whether a regular file of this size is left out.
@@ -69,7 +76,7 @@ mod tests {
             exclude_caches: false,
             exclude_larger_than: Some(10),
         };
-        Rules::new(&config, Some(Path::new("/srv/store"))).unwrap()
+        Rules::new(&config, &["/srv/store".into(), "/etc/secret".into()]).unwrap()
     }
 
     #[test]
@@ -86,9 +93,10 @@ mod tests {
     }
 
     #[test]
-    fn own_store_is_never_part_of_a_backup() {
-        assert!(rules(&[]).excludes(Path::new("/srv/store"), true));
-        assert!(!rules(&[]).excludes(Path::new("/srv/store2"), true));
+    fn own_store_and_its_secrets_are_never_part_of_a_backup() {
+        assert!(rules(&[]).forbids(Path::new("/srv/store")));
+        assert!(rules(&[]).forbids(Path::new("/etc/secret")));
+        assert!(!rules(&[]).forbids(Path::new("/srv/store2")));
     }
 
     #[test]
