@@ -20,7 +20,9 @@ use crate::timeline::Timeline;
 
 /// Arguments of `diff`.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "+ added  - removed  M other content  U other owner, mode, time or attributes only  T other type")]
+#[command(
+    after_help = "+ added  - removed  M other content  U other owner, mode, time or attributes only  T other type"
+)]
 pub struct DiffArgs {
     /// The older point: ITEM[@POINT][:PATH]; POINT is latest, latest~N, an id or a date
     #[arg(value_name = "OLD")]
