@@ -5,9 +5,9 @@
 
 use anyhow::{Context, Result, bail};
 use chrono::{DateTime, Utc};
-use rustic_core::{OpenStatus, Repository, SnapshotOptions};
 use rustic_core::jiff::{Timestamp, tz::TimeZone};
 use rustic_core::repofile::{SnapshotFile, SnapshotId, StringList};
+use rustic_core::{OpenStatus, Repository, SnapshotOptions};
 
 use super::{Store, explain};
 use crate::error::chain;
