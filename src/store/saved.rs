@@ -40,7 +40,7 @@ pub struct SavedNode {
 }
 
 /// Takes a piece of content: the index of its file, its offset there in bytes, and the bytes.
-pub type Write = dyn Fn(usize, u64, &[u8]) -> Result<()> + Sync;
+pub type Write<'w> = dyn Fn(usize, u64, &[u8]) -> Result<()> + Sync + 'w;
 
 /// A piece with the places it belongs to: index of the file, offset in bytes.
 type Wanted = (DataId, Vec<(usize, u64)>);
@@ -145,7 +145,7 @@ impl SavedTree {
     ///
     /// Each piece is checked against its id and given to `write` with the index of the file in `files`, and its offset in bytes. `write` is called
     /// from several threads, pieces in any order. The first error of `write` or of the store ends it.
-    pub fn read_many(&self, files: &[&Node], write: &Write) -> Result<()> {
+    pub fn read_many(&self, files: &[&Node], write: &Write<'_>) -> Result<()> {
         let wanted = self.in_store_order(files)?;
         let next = AtomicUsize::new(0);
         let stop = AtomicBool::new(false);
