@@ -84,7 +84,7 @@ $(BINARY):
 
 install: $(BINARY) ## Install program, units, manual pages, completions and example configuration
 	install -d $(addprefix '$(DESTDIR)',$(BINDIR) $(DOCDIR) $(MANDIR) $(UNITDIR) $(SYSCONFDIR)/holdall)
-	install -m 755 $(BINARY) '$(DESTDIR)$(BINDIR)/holdall'
+	install -m 755 -s $(BINARY) '$(DESTDIR)$(BINDIR)/holdall'
 	install -m 644 config.toml.example '$(DESTDIR)$(SYSCONFDIR)/holdall/config.toml.example'
 	install -m 644 $(wildcard *.md doc/*.md) LICENSE '$(DESTDIR)$(DOCDIR)'
 	install -m 644 contrib/cron/holdall '$(DESTDIR)$(DOCDIR)/holdall.cron'

@@ -10,8 +10,8 @@ use anyhow::{Context, Result, anyhow};
 use rustic_backend::BackendOptions;
 use rustic_core::repofile::MasterKey;
 use rustic_core::{
-    ConfigOptions, Credentials, IndexedFullStatus, IndexedIdsStatus, KeyOptions, OpenStatus, Repository,
-    RepositoryBackends, RepositoryOptions,
+    ConfigOptions, Credentials, IndexedFullStatus, KeyOptions, OpenStatus, Repository, RepositoryBackends,
+    RepositoryOptions,
 };
 
 use crate::config::{StoreConfig, locate};
@@ -28,6 +28,7 @@ mod reading;
 pub mod save;
 pub mod saved;
 mod trouble;
+mod unchanged;
 pub mod upkeep;
 
 use gate::Gate;
@@ -128,11 +129,6 @@ impl Store {
             .open(&Credentials::Masterkey(self.key.clone()))
             .map_err(|error| explain(*error))
             .with_context(|| format!("open the repository at {}", self.repository))
-    }
-
-    /// With an index that can tell which blobs exist, but not where data is: enough for saving and for reading trees.
-    fn indexed_ids(&self) -> Result<Repository<IndexedIdsStatus>> {
-        self.opened()?.to_indexed_ids().map_err(|error| explain(*error)).context("read the index of the repository")
     }
 
     fn indexed(&self) -> Result<Repository<IndexedFullStatus>> {

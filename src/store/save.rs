@@ -3,14 +3,18 @@
 //! The snapshot is the last thing written, once: after everything is in the repository, after the source has said that what it gave was
 //! whole, and with the tag that tells when something is missing. Until then [`super::gate`] holds it back.
 
+use std::sync::Arc;
+
 use anyhow::{Context, Result, anyhow, bail};
 use chrono::{DateTime, Utc};
-use rustic_core::{BackupOptions, ParentOptions};
+use rustic_core::jiff::Zoned;
+use rustic_core::repofile::SnapshotFile;
+use rustic_core::{BackupOptions, IndexedFullStatus, ParentOptions, Repository};
 
 use super::reading::Reading;
-use super::{Store, explain, points};
+use super::{Store, explain, points, unchanged};
 use crate::error::Annotate;
-use crate::monitor::{Monitor, Unit};
+use crate::monitor::{Monitor, Task, Unit};
 use crate::report::Saved;
 use crate::source::{Item, Tree};
 use crate::timeline::Point;
@@ -45,34 +49,33 @@ impl Store {
         monitor: &dyn Monitor,
     ) -> Result<Saved> {
         let mut snapshot = points::new_snapshot(item, options.time)?;
-        let parent_options = match options.parent {
-            Some(parent) => ParentOptions::default().parents(vec![parent.id.clone()]),
-            None => ParentOptions::default().force(true),
-        };
-        let backup_options =
-            BackupOptions::default().no_scan(true).dry_run(options.dry_run).parent_opts(parent_options);
-        let repository = self.indexed_ids()?;
+        let repository = self.indexed()?;
 
-        let task = monitor.start(&item.id, "save", Unit::Bytes);
-        let size = tree.size();
-        if let Some(total) = size.or_else(|| options.newest.and_then(|point| point.bytes)) {
-            task.expect(total);
+        let total = tree.size().or_else(|| options.newest.and_then(|point| point.bytes));
+        let start = |action| {
+            let task = monitor.start(&item.id, action, Unit::Bytes);
+            if let Some(total) = total {
+                task.expect(total);
+            }
+            task
+        };
+        let mut unchanged = None;
+        if let Some(parent) = options.parent {
+            let task = start("compare");
+            unchanged = reuse(&repository, parent, &*tree, item, &snapshot, &*task)?;
+            task.finish();
         }
+        let task = start("save");
         let reading = Reading::new(tree, task.clone());
-        let archived = self.gate.hold_snapshots_during(|| {
-            self.bars.count_into(&task, || repository.archive(&backup_options, &reading, snapshot, &item.paths))
-        });
+        snapshot = match unchanged {
+            Some(snapshot) => snapshot,
+            None => self.archive(&repository, &reading, snapshot, item, options, &task)?,
+        };
         task.finish();
-        snapshot = archived.map_err(|error| explain(*error)).context("write to the store")?;
 
         let summary = snapshot.summary.clone().unwrap_or_default();
-        let expected = reading.seen().expected_files();
-        if summary.total_files_processed != expected {
-            // rustic_core logs an entry it could not store and goes on; then the snapshot would lack it.
-            bail!("the store took {} of {expected} files", summary.total_files_processed);
-        }
         let had_files = options.newest.and_then(|point| point.files).unwrap_or(0) > 0;
-        if expected == 0 && had_files && !options.allow_empty {
+        if summary.total_files_processed == 0 && had_files && !options.allow_empty {
             return Err(anyhow!("nothing is there, but the newest point has files")).hint(format!(
                 "Is something not mounted? If it is right that {} is empty now, set `allow-empty = true`.",
                 item.source
@@ -104,4 +107,66 @@ impl Store {
             problem_count,
         })
     }
+    /// Lets rustic_core archive the tree; the snapshot it makes is held back.
+    fn archive(
+        &self,
+        repository: &Repository<IndexedFullStatus>,
+        reading: &Reading,
+        snapshot: SnapshotFile,
+        item: &Item,
+        options: &SaveOptions<'_>,
+        task: &Arc<dyn Task>,
+    ) -> Result<SnapshotFile> {
+        let parent_options = match options.parent {
+            Some(parent) => ParentOptions::default().parents(vec![parent.id.clone()]),
+            None => ParentOptions::default().force(true),
+        };
+        let backup_options =
+            BackupOptions::default().no_scan(true).dry_run(options.dry_run).parent_opts(parent_options);
+        let archived = self.gate.hold_snapshots_during(|| {
+            self.bars.count_into(task, || repository.archive(&backup_options, reading, snapshot, &item.paths))
+        });
+        let archived = archived.map_err(|error| explain(*error)).context("write to the store")?;
+        let taken = archived.summary.as_ref().map_or(0, |summary| summary.total_files_processed);
+        let expected = reading.seen().expected_files();
+        if taken != expected {
+            // rustic_core logs an entry it could not store and goes on; then the snapshot would lack it.
+            bail!("the store took {taken} of {expected} files");
+        }
+        Ok(archived)
+    }
+}
+
+/// The snapshot with the tree of `parent`, when nothing changed since.
+fn reuse(
+    repository: &Repository<IndexedFullStatus>,
+    parent: &Point,
+    tree: &dyn Tree,
+    item: &Item,
+    snapshot: &SnapshotFile,
+    task: &dyn Task,
+) -> Result<Option<SnapshotFile>> {
+    let begun = Zoned::now();
+    let found = repository.get_snapshots(&[&parent.id]).map_err(|error| explain(*error))?;
+    let Some(saved) = found.into_iter().next() else { return Ok(None) };
+    let Some(equal) = unchanged::compare(repository, saved.tree, tree.entries(), task) else {
+        return Ok(None);
+    };
+    let mut snapshot = snapshot.clone();
+    let mut summary = snapshot.summary.take().unwrap_or_default();
+    summary.files_unmodified = equal.files;
+    summary.total_files_processed = equal.files;
+    summary.total_bytes_processed = equal.bytes;
+    summary.dirs_unmodified = equal.directories;
+    summary.total_dirs_processed = equal.directories;
+    summary.backup_end = Zoned::now();
+    summary.backup_duration = begun.duration_until(&summary.backup_end).as_secs_f64();
+    summary.total_duration = snapshot.time.duration_until(&summary.backup_end).as_secs_f64();
+    summary.backup_start = begun;
+    snapshot.summary = Some(summary);
+    item.paths.iter().for_each(|path| snapshot.paths.add(path.to_string_lossy().into_owned()));
+    snapshot.tree = saved.tree;
+    snapshot.parent = Some(saved.id);
+    snapshot.parents = vec![saved.id];
+    Ok(Some(snapshot))
 }
