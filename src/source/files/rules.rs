@@ -1,9 +1,10 @@
 //! What of the walked tree is left out.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::{Context, Result};
 use ignore::gitignore::{Gitignore, GitignoreBuilder};
+use rustix::fs::{Stat, stat};
 
 use crate::config::FilesConfig;
 
@@ -11,7 +12,8 @@ use crate::config::FilesConfig;
 #[derive(Debug)]
 pub(super) struct Rules {
     globs: Option<Gitignore>,
-    never: Option<PathBuf>,
+    /// Device and inode of a directory that is never part of a backup.
+    never: Option<(u64, u64)>,
     /// Do not cross into other file systems.
     pub(super) one_file_system: bool,
     /// Leave out the content of cache directories.
@@ -32,7 +34,8 @@ impl Rules {
         };
         Ok(Self {
             globs,
-            never: own_store.map(Path::to_path_buf),
+            // Not by its name: links, mounts and `..` give it many. One that cannot be looked at cannot be read either.
+            never: own_store.and_then(|path| stat(path).ok()).map(|found| (found.st_dev, found.st_ino)),
             one_file_system: config.one_file_system,
             exclude_caches: config.exclude_caches,
             larger_than: config.exclude_larger_than,
@@ -42,7 +45,11 @@ impl Rules {
     /// Whether the entry at `path`, and all below it, is left out.
     pub(super) fn excludes(&self, path: &Path, is_directory: bool) -> bool {
         self.globs.as_ref().is_some_and(|globs| globs.matched(path, is_directory).is_ignore())
-            || self.never.as_deref() == Some(path)
+    }
+
+    /// Whether the directory found here is the store that is written to.
+    pub(super) fn is_own_store(&self, found: &Stat) -> bool {
+        self.never == Some((found.st_dev, found.st_ino))
     }
 
     /// Whether a regular file of this size is left out.
@@ -69,7 +76,7 @@ mod tests {
             exclude_caches: false,
             exclude_larger_than: Some(10),
         };
-        Rules::new(&config, Some(Path::new("/srv/store"))).unwrap()
+        Rules::new(&config, Some(Path::new("/usr"))).unwrap()
     }
 
     #[test]
@@ -87,8 +94,8 @@ mod tests {
 
     #[test]
     fn own_store_is_never_part_of_a_backup() {
-        assert!(rules(&[]).excludes(Path::new("/srv/store"), true));
-        assert!(!rules(&[]).excludes(Path::new("/srv/store2"), true));
+        assert!(rules(&[]).is_own_store(&stat("/etc/..//usr/./").unwrap()));
+        assert!(!rules(&[]).is_own_store(&stat("/etc").unwrap()));
     }
 
     #[test]

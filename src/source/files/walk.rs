@@ -91,7 +91,7 @@ impl Walk {
         let is_directory = kind == FileType::Directory;
         let is_file = kind == FileType::RegularFile;
         // What was named in `paths` is wanted, whatever a glob says.
-        if device.is_some() && self.rules.excludes(&path, is_directory) {
+        if device.is_some() && (self.rules.excludes(&path, is_directory) || self.rules.is_own_store(&found.stat)) {
             return;
         }
         if is_file && self.rules.excludes_size(found.node.meta.size) {
