@@ -12,7 +12,7 @@ use super::{Store, explain, points};
 use crate::error::Annotate;
 use crate::monitor::{Monitor, Unit};
 use crate::report::Saved;
-use crate::source::{Item, Tree};
+use crate::source::{Item, Problem, Severity, Tree};
 use crate::timeline::Point;
 
 /// How to save.
@@ -49,7 +49,8 @@ impl Store {
             Some(parent) => ParentOptions::default().parents(vec![parent.id.clone()]),
             None => ParentOptions::default().force(true),
         };
-        let backup_options = BackupOptions::default().no_scan(true).dry_run(options.dry_run).parent_opts(parent_options);
+        let backup_options =
+            BackupOptions::default().no_scan(true).dry_run(options.dry_run).parent_opts(parent_options);
         let repository = self.indexed_ids()?;
 
         let task = monitor.start(&item.id, "save", Unit::Bytes);
@@ -70,14 +71,19 @@ impl Store {
             // rustic_core logs an entry it could not store and goes on; then the snapshot would lack it.
             bail!("the store took {} of {expected} files", summary.total_files_processed);
         }
+        let problems = reading.seen().problems();
         let had_files = options.newest.and_then(|point| point.files).unwrap_or(0) > 0;
         if expected == 0 && had_files && !options.allow_empty {
+            if let Some(Problem { path, error, .. }) = problems.iter().find(|found| found.severity == Severity::Unread)
+            {
+                return Err(anyhow!("nothing could be read: {}: {error}", path.display()))
+                    .hint("May this user read it? holdall reads everything as root, or with CAP_DAC_READ_SEARCH.");
+            }
             return Err(anyhow!("nothing is there, but the newest point has files")).hint(format!(
                 "Is something not mounted? If it is right that {} is empty now, set `allow-empty = true`.",
                 item.source
             ));
         }
-        let problems = reading.seen().problems();
         let problem_count = reading.seen().problem_count();
         if reading.seen().is_incomplete() {
             points::mark_incomplete(&mut snapshot);
