@@ -23,17 +23,18 @@ mod batch;
 mod content;
 mod directory;
 mod entries;
+mod extraction;
 mod find;
-mod links;
+pub mod links;
 mod metadata;
 pub mod name;
 mod temporary;
 mod walk;
 
-pub use find::find;
+pub use find::{Chosen, find};
 
 use directory::Directory;
-use walk::Extraction;
+use extraction::Extraction;
 
 /// How many problems of each severity are kept by name; the rest are only counted, so that a tree in which nothing is right does not
 /// fill the memory.

@@ -1,10 +1,11 @@
 //! A configured source with its driver: the one `match` that builds drivers.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
 use crate::config::{Config, SourceCommon, SourceConfig};
+use crate::secret::Secret;
 use crate::source::Source;
 use crate::source::files::Files;
 use crate::store::local_path;
@@ -21,17 +22,17 @@ pub struct Job {
 
 impl Job {
     /// Builds the driver of a configured source.
-    pub fn new(config: &SourceConfig, own_store: Option<&Path>) -> Result<Self> {
+    fn new(config: &SourceConfig, never: &[PathBuf]) -> Result<Self> {
         let source: Box<dyn Source> = match config {
-            SourceConfig::Files(files) => Box::new(Files::new(files, own_store)?),
+            SourceConfig::Files(files) => Box::new(Files::new(files, never)?),
         };
         Ok(Self { id: config.id(), common: config.common().clone(), source })
     }
 
     /// The job of every configured source, in the order of the file.
     pub fn all(config: &Config) -> Result<Vec<Self>> {
-        let own_store = config.store.as_ref().and_then(|store| local_path(&store.repository));
-        config.sources.iter().map(|source| Self::new(source, own_store.as_deref())).collect()
+        let never = never_saved(config);
+        config.sources.iter().map(|source| Self::new(source, &never)).collect()
     }
 
     /// The job of the source with this id.
@@ -39,6 +40,20 @@ impl Job {
         let jobs = Self::all(config)?;
         jobs.into_iter().find(|job| job.id == id).with_context(|| format!("no source {id} is configured"))
     }
+}
+
+/// What no backup may contain: a store on this machine would grow by itself at every run, and a secret that opens the store
+/// protects nothing once it is inside.
+fn never_saved(config: &Config) -> Vec<PathBuf> {
+    let mut never = Vec::new();
+    if let Some(store) = &config.store {
+        never.extend(local_path(&store.repository));
+        let secrets = std::iter::once(&store.password).chain(store.secret_options.values());
+        never.extend(secrets.filter_map(Secret::path).map(Path::to_path_buf));
+    }
+    let ping_url = config.notify.healthchecks.iter().map(|healthchecks| &healthchecks.url);
+    never.extend(ping_url.filter_map(Secret::path).map(Path::to_path_buf));
+    never
 }
 
 impl std::fmt::Debug for Job {

@@ -6,9 +6,12 @@ use clap::Parser;
 use holdall::cli::Cli;
 use holdall::commands::{self, Context};
 use holdall::{cleanup, logging, output, ui};
+use rustix::fs::Mode;
 
 fn main() {
     let cli = Cli::parse();
+    // Stores, caches, locks and configurations are nobody else's business; what is restored gets its modes from the point.
+    rustix::process::umask(Mode::RWXG | Mode::RWXO);
     logging::start(&cli.global);
     cleanup::watch_signals();
     let context = Context {

@@ -125,10 +125,10 @@ impl Run<'_> {
             }
         }
         self.complain_of_stale(&store, &mut report)?;
-        if self.args.prune {
-            if let Err(error) = self.prune(&store, &report) {
-                report.errors.push(error.context("prune"));
-            }
+        if self.args.prune
+            && let Err(error) = self.prune(&store, &report)
+        {
+            report.errors.push(error.context("prune"));
         }
         Ok(report)
     }
@@ -142,7 +142,8 @@ impl Run<'_> {
         report: &mut Report,
     ) -> Result<()> {
         let begun = Instant::now();
-        let is_wanted = |item: &Item| selectors.is_empty() || selectors.iter().any(|selector| selector.matches(&item.id));
+        let is_wanted =
+            |item: &Item| selectors.is_empty() || selectors.iter().any(|selector| selector.matches(&item.id));
         let items = match job.source.preflight() {
             Ok(Readiness::Ready) => job.source.items(),
             Ok(Readiness::Away(why)) => return self.add(report, &job.id, Outcome::Away(why), begun.elapsed()),
@@ -228,7 +229,8 @@ impl Run<'_> {
     fn prune(&self, store: &Store, report: &Report) -> Result<()> {
         let points = store.points()?;
         let is_well = |item: &ItemReport| matches!(item.outcome, Outcome::Saved(_) | Outcome::Incomplete(_));
-        let saved: Vec<&str> = report.items.iter().filter(|item| is_well(item)).map(|item| item.item.as_str()).collect();
+        let saved: Vec<&str> =
+            report.items.iter().filter(|item| is_well(item)).map(|item| item.item.as_str()).collect();
         // A safety point goes with the item it was made for.
         let belongs = |item: &str| saved.contains(&item.strip_suffix(SAFETY_SUFFIX).unwrap_or(item));
         let plans = prune::plan(self.config, &points, belongs, self.context);

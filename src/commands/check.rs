@@ -57,7 +57,9 @@ fn look(args: &CheckArgs, context: &Context, config: &Config, findings: &mut Vec
     };
     let result = match (&store, &points) {
         (Ok(store), Ok(points)) => Ok(format!("{}, {} points", store.repository(), points.len())),
-        _ => store.and(points.as_ref().map_err(|error| anyhow::anyhow!("{}", chain(error))).cloned()).map(|_| String::new()),
+        _ => store
+            .and(points.as_ref().map_err(|error| anyhow::anyhow!("{}", chain(error))).cloned())
+            .map(|_| String::new()),
     };
     findings.push(Finding { what: "store".into(), result });
     let wanted = select::resolve(&args.selectors, &known_items(config, points.as_deref().unwrap_or_default()))?;

@@ -1,15 +1,71 @@
-//! `holdall dump`.
+//! `holdall dump`: one file to standard output, or a directory as tar.
+//!
+//! How an archive is made of a tree is in [`archive`].
 
-use anyhow::Result;
+use std::io::{self, IsTerminal, Write};
 
-use super::Context;
-use crate::error::ExitCode;
+use anyhow::{Context as _, Result, anyhow};
+
+use super::{Context, open_store};
+use crate::error::{Annotate, ExitCode};
+use crate::extract::Chosen;
+use crate::output::printable;
+use crate::store::{Node, NodeType};
+use crate::timeline::Timeline;
+
+mod archive;
+
+use archive::Archive;
 
 /// Arguments of `dump`.
 #[derive(Debug, clap::Args)]
-pub struct DumpArgs {}
+pub struct DumpArgs {
+    /// What to write: ITEM[@POINT][:PATH]; POINT is latest, latest~N, an id or a date
+    #[arg(value_name = "SPEC")]
+    spec: String,
+}
 
 /// Runs `dump`.
-pub fn run(_args: &DumpArgs, _context: &Context) -> Result<ExitCode> {
-    anyhow::bail!("not built yet")
+pub fn run(args: &DumpArgs, context: &Context) -> Result<ExitCode> {
+    let config = context.config()?;
+    let store = open_store(context, &config)?;
+    let chosen = Chosen::open(&store, &store.points()?, &args.spec)?;
+    let node = chosen.node()?;
+    let path = printable(chosen.path().as_os_str());
+    match node.node_type {
+        NodeType::File => file(&chosen, &node, context).with_context(|| format!("write {path}")),
+        NodeType::Dir => {
+            if io::stdout().is_terminal() {
+                return Err(anyhow!("{path} is a directory, and its tar archive is not for a terminal"))
+                    .hint(format!("holdall dump {} > FILE.tar", args.spec))
+                    .exit(ExitCode::Usage);
+            }
+            directory(&chosen, node, context).with_context(|| format!("write {path} as tar"))
+        }
+        NodeType::Symlink { .. } => {
+            let target = printable(node.node_type.to_link().as_os_str());
+            Err(anyhow!("{path} is a link to {target}; links are not followed in a point"))
+        }
+        NodeType::Dev { .. } | NodeType::Chardev { .. } | NodeType::Fifo | NodeType::Socket => {
+            Err(anyhow!("{path} is not a file and has no content"))
+        }
+    }
+}
+
+fn file(chosen: &Chosen, node: &Node, context: &Context) -> Result<ExitCode> {
+    let mut writer = context.output.writer();
+    for piece in chosen.saved.read(node)? {
+        writer.write_all(&piece?)?;
+    }
+    writer.flush()?;
+    Ok(ExitCode::Done)
+}
+
+fn directory(chosen: &Chosen, node: Node, context: &Context) -> Result<ExitCode> {
+    let mut writer = context.output.writer();
+    let mut archive = Archive::new(&chosen.saved, &mut writer);
+    let is_complete = archive.add_tree(chosen.path(), node)?;
+    archive.finish()?;
+    writer.flush()?;
+    Ok(if is_complete { ExitCode::Done } else { ExitCode::Incomplete })
 }

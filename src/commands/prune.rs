@@ -164,7 +164,12 @@ fn say_freed(freed: &Freed) -> String {
     if freed.repacked > 0 {
         parts.push(format!("rewrote {}", show_bytes(freed.repacked)));
     }
-    format!("{}; the store holds {}, of which {} are used", parts.join(", "), show_bytes(freed.total), show_bytes(freed.used))
+    format!(
+        "{}; the store holds {}, of which {} are used",
+        parts.join(", "),
+        show_bytes(freed.total),
+        show_bytes(freed.used)
+    )
 }
 
 #[cfg(test)]

@@ -1,15 +1,260 @@
-//! `holdall restore`.
+//! `holdall restore`: bring a point, or a part of it, back to where it came from or below a directory.
 
-use anyhow::Result;
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
 
-use super::Context;
-use crate::error::ExitCode;
+use anyhow::{Context as _, Result, anyhow, bail};
+use serde_json::json;
+
+use super::ls::rows::path_text;
+use super::{Context, lock_source, lock_store, open_store};
+use crate::config::Config;
+use crate::error::{Annotate, ExitCode};
+use crate::extract::{Chosen, Extracted, Layout, RestoreOptions, Watch, extract};
+use crate::job::Job;
+use crate::output::printable;
+use crate::quantity::{show_bytes, show_time};
+use crate::report::Outcome;
+use crate::source::{Item, Severity, Source};
+use crate::store::{SaveOptions, Store};
+use crate::timeline::{Point, SAFETY_SUFFIX, Timeline};
+use crate::ui;
+
+/// How many problems are named; the JSON report has more.
+const PROBLEMS_SHOWN: usize = 20;
 
 /// Arguments of `restore`.
 #[derive(Debug, clap::Args)]
-pub struct RestoreArgs {}
+#[command(group = clap::ArgGroup::new("destination").required(true).args(["to", "in_place"]))]
+pub struct RestoreArgs {
+    /// What to bring back: ITEM[@POINT][:PATH]; POINT is latest, latest~N, an id or a date
+    #[arg(value_name = "SPEC")]
+    spec: String,
+
+    /// Restore below this directory; with :PATH, what is in PATH lands in it
+    #[arg(long, value_name = "DIR")]
+    to: Option<PathBuf>,
+
+    /// Restore to where it came from, overwriting what is there
+    #[arg(long)]
+    in_place: bool,
+
+    /// Do not ask before restoring in place
+    #[arg(long, conflicts_with = "to")]
+    yes: bool,
+
+    /// Replace what is in DIR already; what is not in the point stays
+    #[arg(long)]
+    overwrite: bool,
+
+    /// Do not save what is overwritten in place as a point first
+    #[arg(long, conflicts_with = "to")]
+    no_safety: bool,
+
+    /// Read back what was written and compare it with the store
+    #[arg(long)]
+    verify: bool,
+
+    /// Only list what would be written
+    #[arg(short = 'n', long)]
+    dry_run: bool,
+}
 
 /// Runs `restore`.
-pub fn run(_args: &RestoreArgs, _context: &Context) -> Result<ExitCode> {
-    anyhow::bail!("not built yet")
+pub fn run(args: &RestoreArgs, context: &Context) -> Result<ExitCode> {
+    let config = context.config()?;
+    let store = open_store(context, &config)?;
+    let points = store.points()?;
+    let chosen = Chosen::open(&store, &points, &args.spec)?;
+    chosen.node()?;
+    let point = chosen.saved.point();
+    if !point.complete {
+        tracing::warn!(
+            "the point {} of {} is incomplete: some of the source could not be read",
+            point.short_id(),
+            point.item
+        );
+    }
+    let options = RestoreOptions {
+        path: chosen.path.clone(),
+        overwrite: args.overwrite || args.in_place,
+        dry_run: args.dry_run,
+        verify: args.verify,
+        watch: watch(args, context),
+    };
+    let extracted = match &args.to {
+        Some(directory) => {
+            let layout = if chosen.path.is_some() { Layout::Contents } else { Layout::WholePath };
+            extract(&chosen.saved, directory, layout, &options, &*context.monitor)?
+        }
+        None => in_place(args, context, &config, &store, &points, &chosen, &options)?,
+    };
+    report(args, context, point, &extracted)
+}
+
+/// A dry run lists every change on standard output; `-vv` names every change as it is made.
+fn watch(args: &RestoreArgs, context: &Context) -> Option<Watch> {
+    let line = |action: &crate::extract::Action<'_>| {
+        let slash = if action.node.is_dir() { "/" } else { "" };
+        format!("{} {}{slash}", action.change.letter(), printable(action.path.as_os_str()))
+    };
+    let output = context.output;
+    if args.dry_run {
+        return (!output.json).then(|| Watch::new(move |action| output.line(&line(action))));
+    }
+    let monitor = context.monitor.clone();
+    (context.global.verbose >= 2).then(|| {
+        Watch::new(move |action| {
+            monitor.say(&line(action));
+            Ok(())
+        })
+    })
+}
+
+/// Restores to where the point came from: asks, saves what is going to be overwritten, and lets the source do it.
+fn in_place(
+    args: &RestoreArgs,
+    context: &Context,
+    config: &Config,
+    store: &Store,
+    points: &[Point],
+    chosen: &Chosen,
+    options: &RestoreOptions,
+) -> Result<Extracted> {
+    let point = chosen.saved.point();
+    let id = point.item.strip_suffix(SAFETY_SUFFIX).unwrap_or(&point.item);
+    let source = id.split('/').next().unwrap_or(id);
+    let job =
+        Job::find(config, source).hint("restoring with --to DIR needs nothing but the store").exit(ExitCode::Usage)?;
+    let item = Item { id: id.to_owned(), source: source.to_owned(), paths: chosen.saved.roots().to_vec() };
+    if args.dry_run {
+        return job.source.restore(&item, &chosen.saved, options, &*context.monitor);
+    }
+    confirm(args, point, chosen.path.as_deref())?;
+    let _locks = (lock_store(context, config)?, lock_source(context, source)?);
+    if !args.no_safety {
+        save_safety_point(context, store, points, chosen, &item, &*job.source)?;
+    }
+    job.source.restore(&item, &chosen.saved, options, &*context.monitor)
+}
+
+fn confirm(args: &RestoreArgs, point: &Point, path: Option<&Path>) -> Result<()> {
+    if args.yes {
+        return Ok(());
+    }
+    let part = path.map(|path| format!("{} of ", printable(path.as_os_str()))).unwrap_or_default();
+    let safety = if args.no_safety {
+        "What is there is overwritten and NOT saved first."
+    } else {
+        "What is there is overwritten, after it was saved as a point."
+    };
+    let question = format!(
+        "Restore {part}{} as it was at {} UTC (point {}) to where it came from.\n{safety}\nType `yes` to go on:",
+        point.item,
+        show_time(point.time),
+        point.short_id(),
+    );
+    match ui::ask(&question).context("ask for confirmation")? {
+        Some(answer) if answer == "yes" => Ok(()),
+        Some(_) => bail!("not confirmed; nothing was changed"),
+        None => Err(anyhow!("restoring in place overwrites files, and there is no terminal to ask on"))
+            .hint("add --yes, or look first with --dry-run")
+            .exit(ExitCode::Usage),
+    }
+}
+
+/// Saves what the restore is going to overwrite. Anything that goes wrong here stops it before it began.
+fn save_safety_point(
+    context: &Context,
+    store: &Store,
+    points: &[Point],
+    chosen: &Chosen,
+    item: &Item,
+    source: &dyn Source,
+) -> Result<()> {
+    const HINT: &str = "nothing was changed; with --no-safety it is overwritten without being saved";
+    let doing = || format!("save what would be overwritten of {}", item.id);
+    let Some(tree) = source.overwritten(item, &chosen.saved, chosen.path.as_deref()).with_context(doing).hint(HINT)?
+    else {
+        return Ok(());
+    };
+    let safety = Item { id: format!("{}{SAFETY_SUFFIX}", item.id), ..item.clone() };
+    // Most of it will be in the store already, as the newest point of the item has it.
+    let newest = points.iter().filter(|point| point.item == item.id && point.complete).max_by_key(|point| point.time);
+    let options = SaveOptions { time: context.now(), parent: newest, allow_empty: true, ..SaveOptions::default() };
+    let saved = store.save(&safety, tree, &options, &*context.monitor).with_context(doing).hint(HINT)?;
+    let short_id = saved.snapshot.get(..8).unwrap_or(&saved.snapshot).to_owned();
+    if let Outcome::Incomplete(saved) = saved.into_outcome() {
+        let unread = saved.problems.iter().find(|problem| problem.severity == Severity::Unread);
+        let what = unread.map(|problem| format!("{}: {}", printable(problem.path.as_os_str()), problem.error));
+        return Err(anyhow!("not everything could be read: {}", what.unwrap_or_default()))
+            .with_context(doing)
+            .hint(HINT);
+    }
+    context.monitor.say(&format!(
+        "What is overwritten is saved. To undo: holdall restore {}@{short_id} --in-place (files that are new now will stay)",
+        safety.id
+    ));
+    Ok(())
+}
+
+fn report(args: &RestoreArgs, context: &Context, point: &Point, extracted: &Extracted) -> Result<ExitCode> {
+    for problem in extracted.problems.iter().take(PROBLEMS_SHOWN) {
+        let line = format!("{}: {}", printable(problem.path.as_os_str()), printable(OsStr::new(&problem.error)));
+        match problem.severity {
+            Severity::Unread => tracing::error!("{line}"),
+            Severity::Warning => tracing::warn!("{line}"),
+        }
+    }
+    let count = extracted.unrestored + extracted.warnings;
+    let shown = extracted.problems.len().min(PROBLEMS_SHOWN) as u64;
+    if count > shown {
+        tracing::error!("and {} more problems", count - shown);
+    }
+    if context.output.json {
+        let problems: Vec<_> = extracted
+            .problems
+            .iter()
+            .map(|problem| json!({"path": path_text(&problem.path), "error": problem.error}))
+            .collect();
+        context.output.json_document(&json!({
+            "item": point.item,
+            "point": point.id,
+            "files": extracted.files,
+            "directories": extracted.directories,
+            "others": extracted.others,
+            "bytes": extracted.bytes,
+            "unchanged": extracted.unchanged,
+            "dry_run": args.dry_run,
+            "problems": problems,
+        }))?;
+    }
+    context.monitor.say(&summary(args, point, extracted));
+    Ok(if extracted.is_incomplete() { ExitCode::Incomplete } else { ExitCode::Done })
+}
+
+fn summary(args: &RestoreArgs, point: &Point, extracted: &Extracted) -> String {
+    let Extracted { files, directories, others, bytes, unchanged, unrestored, warnings, .. } = extracted;
+    let verb = if args.dry_run { "would restore" } else { "restored" };
+    let counts = [
+        (*unchanged, "unchanged", "unchanged"),
+        (*directories, "directory", "directories"),
+        (*others, "link or device", "links and devices"),
+        (*unrestored, "not as in the point", "not as in the point"),
+        (*warnings, "warning", "warnings"),
+    ];
+    let number = |count: u64, one: &str, more: &str| format!("{count} {}", if count == 1 { one } else { more });
+    let more: String = counts
+        .iter()
+        .filter(|(count, ..)| *count > 0)
+        .map(|(count, one, more)| format!(", {}", number(*count, one, more)))
+        .collect();
+    let verified = if args.verify && !args.dry_run { "; compared with the store" } else { "" };
+    format!(
+        "{}: {verb} {} ({}) of point {}{more}{verified}",
+        point.item,
+        number(*files, "file", "files"),
+        show_bytes(*bytes),
+        point.short_id()
+    )
 }

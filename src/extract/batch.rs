@@ -13,9 +13,9 @@ use rustix::fs::OFlags;
 
 use super::content::{self, Staged, Wanted};
 use super::directory::{Directory, Identity};
+use super::extraction::Extraction;
 use super::links::{Key, Made};
 use super::metadata::{self, Subject};
-use super::walk::Extraction;
 use crate::store::Node;
 
 /// Bounds of a batch. Its directories are kept open: there must be fewer than the 1,024 a process may have.

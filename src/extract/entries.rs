@@ -11,9 +11,9 @@ use super::Change;
 use super::batch::{Further, Pending};
 use super::content::{self, Staged, Wanted};
 use super::directory::{Directory, identity};
+use super::extraction::{Extraction, Spot};
 use super::links::{Made, Role};
 use super::metadata::{self, Subject};
-use super::walk::{Extraction, Spot};
 use crate::error::chain;
 use crate::store::{Node, NodeType};
 

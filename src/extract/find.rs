@@ -1,17 +1,59 @@
-//! Finds what a person named in a point, and says what is there when it is not.
+//! Finds what a person named: a point of the store, and a path in it. Says what is there when it is not.
 
 use std::ffi::OsStr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow};
 
 use super::name::{self, Trail};
 use crate::error::Annotate;
 use crate::output::printable;
-use crate::store::{Node, SavedTree};
+use crate::select::PointSpec;
+use crate::store::{Node, SavedTree, Store};
+use crate::timeline::Point;
 
-/// How alike two names must be to suggest one for the other, from 0 to 1.
-const ALIKE: f64 = 0.8;
+/// How alike two names must be to suggest one for the other, from 0 to 1: by their beginnings, or by what it takes to make one of the
+/// other.
+const SAME_START: f64 = 0.8;
+const FEW_EDITS: f64 = 0.6;
+
+/// A point that was named, ready to be read.
+#[derive(Debug)]
+pub struct Chosen {
+    /// Its tree.
+    pub saved: SavedTree,
+    /// The path that was named with it.
+    pub path: Option<PathBuf>,
+}
+
+impl Chosen {
+    /// Opens the point that a point spec means, of all `points` of the store.
+    ///
+    /// # Errors
+    ///
+    /// When the spec is not well-formed or means no point, see [`PointSpec`]; when the store cannot be read.
+    pub fn open(store: &Store, points: &[Point], spec: &str) -> Result<Self> {
+        let spec = PointSpec::parse(spec)?;
+        let point = spec.choose(points)?;
+        let saved =
+            store.tree(point).with_context(|| format!("open the point {} of {}", point.short_id(), point.item))?;
+        Ok(Self { saved, path: spec.path })
+    }
+
+    /// The path that was named, or the root.
+    pub fn path(&self) -> &Path {
+        self.path.as_deref().unwrap_or(Path::new("/"))
+    }
+
+    /// What is at the path.
+    ///
+    /// # Errors
+    ///
+    /// When nothing is, see [`find`].
+    pub fn node(&self) -> Result<Node> {
+        find(&self.saved, self.path())
+    }
+}
 
 /// The node at `path` in a point.
 ///
@@ -63,11 +105,15 @@ fn missing(
 /// Up to three names that are like the wanted one, the likest first.
 fn near<'a>(wanted: &OsStr, children: &'a [Node]) -> Vec<std::borrow::Cow<'a, OsStr>> {
     let wanted = wanted.to_string_lossy().to_lowercase();
-    let mut found: Vec<_> = children
-        .iter()
-        .map(|child| (strsim::jaro_winkler(&wanted, &child.name().to_string_lossy().to_lowercase()), child.name()))
-        .filter(|&(likeness, _)| likeness >= ALIKE)
-        .collect();
+    let mut found = Vec::new();
+    for child in children {
+        let name = child.name().to_string_lossy().to_lowercase();
+        let start = strsim::jaro_winkler(&wanted, &name);
+        let edits = strsim::normalized_damerau_levenshtein(&wanted, &name);
+        if start >= SAME_START || edits >= FEW_EDITS {
+            found.push((start.max(edits), child.name()));
+        }
+    }
     found.sort_by(|a, b| b.0.total_cmp(&a.0));
     found.into_iter().take(3).map(|(_, name)| name).collect()
 }
@@ -83,6 +129,7 @@ mod tests {
             .map(|name| Node::new_node(OsStr::new(name), NodeType::File, Metadata::default()))
             .into();
         assert_eq!(near(OsStr::new("host"), &children), ["HOSTS", "hosts.allow"].map(OsStr::new));
+        assert_eq!(near(OsStr::new("fsatb"), &children), [OsStr::new("fstab")]);
         assert!(near(OsStr::new("zzz"), &children).is_empty());
     }
 }

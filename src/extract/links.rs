@@ -12,11 +12,11 @@ use super::directory::Identity;
 use crate::store::Node;
 
 /// The device and inode number a file had when it was backed up.
-pub(super) type Key = (u64, u64);
+pub type Key = (u64, u64);
 
 /// What a file is to those with the same number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Role {
+pub enum Role {
     /// It has one name.
     Alone,
     /// It is the first name; the others are linked to it.
@@ -36,7 +36,7 @@ pub(super) struct Made {
 
 /// All files with several names that were met.
 #[derive(Debug, Default)]
-pub(super) struct Links {
+pub struct Links {
     groups: HashMap<Key, Group>,
     /// Seeded at random, so that nobody can make two contents that look the same.
     hasher: RandomState,
@@ -50,7 +50,7 @@ struct Group {
 
 impl Links {
     /// What `node` is to those before it.
-    pub(super) fn role(&mut self, node: &Node) -> Role {
+    pub fn role(&mut self, node: &Node) -> Role {
         let meta = &node.meta;
         if meta.links < 2 || meta.inode == 0 {
             return Role::Alone;

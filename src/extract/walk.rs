@@ -6,24 +6,17 @@ use std::collections::HashSet;
 use std::ffi::{OsStr, OsString};
 use std::io;
 use std::os::fd::AsFd;
-use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::path::Path;
 
 use anyhow::Result;
-use rustix::fs::{FileType, Mode, Stat, fchmod};
+use rustix::fs::{FileType, Mode, fchmod};
 
-use super::batch::{Batch, Pending};
-use super::content;
+use super::batch::Pending;
 use super::directory::Directory;
-use super::links::Links;
-use super::name::{self, Trail};
-use super::temporary::Workshop;
-use super::{Action, Change, Extracted, Layout, RestoreOptions, metadata};
+use super::extraction::{Extraction, Spot};
+use super::{Change, Extracted, Layout, metadata, name};
 use crate::error::chain;
-use crate::monitor::Task;
-use crate::source::{Problem, Severity};
-use crate::store::{Node, SavedTree};
+use crate::store::Node;
 
 /// How deep a tree may be: a path of single letters with the most bytes that a call takes (`PATH_MAX`) is half as deep.
 const DEPTH: usize = 4096;
@@ -31,28 +24,8 @@ const DEPTH: usize = 4096;
 /// How many directories on the way are kept open.
 const OPEN: usize = 64;
 
-/// A restore under way.
-pub(super) struct Extraction<'a> {
-    pub(super) saved: &'a SavedTree,
-    pub(super) options: &'a RestoreOptions,
-    pub(super) task: Arc<dyn Task>,
-    pub(super) links: Links,
-    pub(super) batch: Batch,
-    pub(super) workshop: Workshop,
-    pub(super) done: Extracted,
-    target: &'a Path,
-    top: Option<Directory>,
-    layout: Layout,
-    levels: Vec<Level>,
-    trail: Trail,
-    /// How much of the trail is not part of the path below the target.
-    cut: usize,
-    /// With [`Layout::WholePath`]: the names down to what is wanted.
-    way: Vec<OsString>,
-}
-
 /// A directory on the way.
-struct Level {
+pub(super) struct Level {
     children: std::vec::IntoIter<Node>,
     /// The names that were met in it.
     seen: HashSet<OsString>,
@@ -67,7 +40,7 @@ struct Level {
 }
 
 /// Where a directory on the way is on this machine.
-enum Place {
+pub(super) enum Place {
     Open(Directory),
     /// It is there, and was closed because there are too many.
     Closed,
@@ -75,52 +48,7 @@ enum Place {
     Missing,
 }
 
-/// An entry that was looked at: the node, and what stands in its place.
-pub(super) struct Spot {
-    pub(super) node: Node,
-    pub(super) name: OsString,
-    /// Where it is in the point.
-    pub(super) path: PathBuf,
-    /// The directory it belongs in; `None`: dry run, not there.
-    pub(super) directory: Option<Directory>,
-    /// What stands in its place.
-    pub(super) found: Option<Stat>,
-}
-
-impl Spot {
-    /// The type of what stands in its place.
-    pub(super) fn kind_found(&self) -> Option<FileType> {
-        self.found.as_ref().map(|stat| FileType::from_raw_mode(stat.st_mode))
-    }
-}
-
-impl<'a> Extraction<'a> {
-    pub(super) fn new(
-        saved: &'a SavedTree,
-        target: &'a Path,
-        top: Option<Directory>,
-        layout: Layout,
-        options: &'a RestoreOptions,
-        task: Arc<dyn Task>,
-    ) -> Self {
-        Self {
-            saved,
-            options,
-            task,
-            links: Links::default(),
-            batch: Batch::default(),
-            workshop: Workshop::new(),
-            done: Extracted::default(),
-            target,
-            top,
-            layout,
-            levels: Vec::new(),
-            trail: Trail::default(),
-            cut: 0,
-            way: Vec::new(),
-        }
-    }
-
+impl Extraction<'_> {
     /// Restores `node`, which is at `wanted` in the point.
     pub(super) fn run(mut self, wanted: &Path, node: Node) -> Result<Extracted> {
         let names = name::components(wanted)?;
@@ -336,41 +264,5 @@ impl<'a> Extraction<'a> {
     pub(super) fn passage(&self, names: &[OsString]) -> io::Result<Directory> {
         let top = self.top.clone().ok_or(io::ErrorKind::NotFound)?;
         names.iter().try_fold(top, |directory, name| directory.open_passage(name))
-    }
-
-    /// Where something of the point belongs on this machine.
-    pub(super) fn destination(&self, path: &Path) -> PathBuf {
-        let below = path.as_os_str().as_bytes().get(self.cut..).unwrap_or_default();
-        self.target.join(OsStr::from_bytes(below.strip_prefix(b"/").unwrap_or(below)))
-    }
-
-    /// Tells whoever watches.
-    pub(super) fn tell(&self, change: Option<Change>, spot: &Spot) -> Result<()> {
-        match (change, &self.options.watch) {
-            (Some(change), Some(watch)) => {
-                let path = self.destination(&spot.path);
-                watch.tell(&Action { change, path: &path, node: &spot.node })
-            }
-            _ => Ok(()),
-        }
-    }
-
-    /// Something of the point is not as it should be in the target.
-    pub(super) fn problem(&mut self, path: &Path, error: &str) {
-        self.done.add(Problem { path: path.to_path_buf(), error: error.to_owned(), severity: Severity::Unread });
-    }
-
-    /// Something could not be restored, and that does little harm.
-    pub(super) fn warning(&mut self, path: &Path, error: String) {
-        self.done.add(Problem { path: path.to_path_buf(), error, severity: Severity::Warning });
-    }
-
-    /// A call failed: a problem of this entry, unless the target takes nothing more.
-    pub(super) fn trouble(&mut self, path: &Path, doing: &str, error: io::Error) -> Result<()> {
-        if content::is_fatal(&error) {
-            return content::fatal(error, &format!("write {}", self.destination(path).display()));
-        }
-        self.problem(path, &format!("{doing}: {error}"));
-        Ok(())
     }
 }

@@ -32,11 +32,10 @@ pub struct Files {
 }
 
 impl Files {
-    /// The source of this configuration. `own_store` is the directory of a store on this machine: it is never part of a backup
-    /// into itself.
-    pub fn new(config: &FilesConfig, own_store: Option<&Path>) -> Result<Self> {
+    /// The source of this configuration. What is at the paths `never` is not part of it: the store itself, and what opens it.
+    pub fn new(config: &FilesConfig, never: &[PathBuf]) -> Result<Self> {
         let id = format!("files.{}", config.common.name);
-        let rules = Rules::new(config, own_store).with_context(|| format!("understand the excludes of {id}"))?;
+        let rules = Rules::new(config, never).with_context(|| format!("understand the excludes of {id}"))?;
         Ok(Self { id, roots: outermost(&config.paths), rules: rules.into() })
     }
 
@@ -108,7 +107,7 @@ struct FilesTree {
 
 impl Tree for FilesTree {
     fn entries(&self) -> Entries {
-        Box::new(walk::Walk::new(&self.roots, self.rules.clone()))
+        Box::new(walk::Walk::new(self.roots.clone(), self.rules.clone()))
     }
 
     fn size(&self) -> Option<u64> {

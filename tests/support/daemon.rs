@@ -2,12 +2,13 @@
 
 use std::fs::{self, File};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 
 /// How long an engine may take to be ready; a loaded machine with two cores needs some of it.
 const READY_WITHIN: Duration = Duration::from_secs(90);
@@ -38,6 +39,8 @@ impl Daemon {
         if variables.iter().any(|(name, _)| *name == "PATH") {
             guarded.env_clear();
         }
+        // A group of its own, so that what it has started ends with it.
+        guarded.process_group(0);
         guarded.envs(variables).stdin(Stdio::null()).stdout(file.try_clone().unwrap()).stderr(file);
         let child = guarded.spawn().unwrap_or_else(|error| panic!("start {shown}: {error}"));
         Self { child, log: log.to_path_buf(), shown }
@@ -79,10 +82,12 @@ impl Daemon {
         kill_process(Pid::from_child(&self.child), signal).unwrap();
     }
 
-    /// Ends the program at once, as a loss of power would.
+    /// Ends the program and what it has started at once, as a loss of power would.
     pub fn kill(&mut self) {
-        drop(self.child.kill());
-        drop(self.child.wait());
+        if matches!(self.child.try_wait(), Ok(None)) {
+            let _ = kill_process_group(Pid::from_child(&self.child), Signal::KILL);
+            drop(self.child.wait());
+        }
     }
 
     /// What the program has written so far.
@@ -98,7 +103,8 @@ impl Drop for Daemon {
         if !matches!(self.child.try_wait(), Ok(None)) {
             return;
         }
-        let _ = kill_process(Pid::from_child(&self.child), Signal::TERM);
+        let group = Pid::from_child(&self.child);
+        let _ = kill_process_group(group, Signal::TERM);
         let begun = Instant::now();
         while begun.elapsed() < END_WITHIN && matches!(self.child.try_wait(), Ok(None)) {
             thread::sleep(POLL_EVERY);

@@ -1,6 +1,8 @@
 //! What of the walked tree is left out.
 
-use std::path::Path;
+use std::collections::HashSet;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use ignore::gitignore::{Gitignore, GitignoreBuilder};
@@ -12,8 +14,10 @@ use crate::config::FilesConfig;
 #[derive(Debug)]
 pub(super) struct Rules {
     globs: Option<Gitignore>,
-    /// Device and inode of a directory that is never part of a backup.
-    never: Option<(u64, u64)>,
+    /// As strings: comparing paths by component would cost more than the rest of the visit.
+    never: HashSet<OsString>,
+    /// The same by device and inode: links, mounts and `..` give a thing many names.
+    never_whatever_its_name: HashSet<(u64, u64)>,
     /// Do not cross into other file systems.
     pub(super) one_file_system: bool,
     /// Leave out the content of cache directories.
@@ -22,7 +26,7 @@ pub(super) struct Rules {
 }
 
 impl Rules {
-    pub(super) fn new(config: &FilesConfig, own_store: Option<&Path>) -> Result<Self> {
+    pub(super) fn new(config: &FilesConfig, never: &[PathBuf]) -> Result<Self> {
         let globs = if config.exclude.is_empty() {
             None
         } else {
@@ -34,8 +38,13 @@ impl Rules {
         };
         Ok(Self {
             globs,
-            // Not by its name: links, mounts and `..` give it many. One that cannot be looked at cannot be read either.
-            never: own_store.and_then(|path| stat(path).ok()).map(|found| (found.st_dev, found.st_ino)),
+            never: never.iter().map(|path| path.clone().into_os_string()).collect(),
+            // What cannot be looked at cannot be read either.
+            never_whatever_its_name: never
+                .iter()
+                .filter_map(|path| stat(path).ok())
+                .map(|found| identity(&found))
+                .collect(),
             one_file_system: config.one_file_system,
             exclude_caches: config.exclude_caches,
             larger_than: config.exclude_larger_than,
@@ -47,15 +56,19 @@ impl Rules {
         self.globs.as_ref().is_some_and(|globs| globs.matched(path, is_directory).is_ignore())
     }
 
-    /// Whether the directory found here is the store that is written to.
-    pub(super) fn is_own_store(&self, found: &Stat) -> bool {
-        self.never == Some((found.st_dev, found.st_ino))
+    /// Whether the entry found at `path` must not be in a backup, even if it is named in `paths`.
+    pub(super) fn forbids(&self, path: &Path, found: &Stat) -> bool {
+        self.never.contains(path.as_os_str()) || self.never_whatever_its_name.contains(&identity(found))
     }
 
     /// Whether a regular file of this size is left out.
     pub(super) fn excludes_size(&self, size: u64) -> bool {
         self.larger_than.is_some_and(|limit| size > limit)
     }
+}
+
+fn identity(found: &Stat) -> (u64, u64) {
+    (found.st_dev, found.st_ino)
 }
 
 /// How a `CACHEDIR.TAG` begins (Cache Directory Tagging Specification, bford.info/cachedir).
@@ -76,7 +89,7 @@ mod tests {
             exclude_caches: false,
             exclude_larger_than: Some(10),
         };
-        Rules::new(&config, Some(Path::new("/usr"))).unwrap()
+        Rules::new(&config, &["/srv/store".into(), "/etc/secret".into(), "/etc/..//usr".into()]).unwrap()
     }
 
     #[test]
@@ -93,9 +106,12 @@ mod tests {
     }
 
     #[test]
-    fn own_store_is_never_part_of_a_backup() {
-        assert!(rules(&[]).is_own_store(&stat("/etc/..//usr/./").unwrap()));
-        assert!(!rules(&[]).is_own_store(&stat("/etc").unwrap()));
+    fn own_store_and_its_secrets_are_never_part_of_a_backup() {
+        let (usr, etc) = (stat("/usr").unwrap(), stat("/etc").unwrap());
+        assert!(rules(&[]).forbids(Path::new("/srv/store"), &etc));
+        assert!(rules(&[]).forbids(Path::new("/etc/secret"), &etc));
+        assert!(!rules(&[]).forbids(Path::new("/srv/store2"), &etc));
+        assert!(rules(&[]).forbids(Path::new("/usr"), &usr));
     }
 
     #[test]

@@ -42,11 +42,11 @@ struct Level {
 }
 
 impl Walk {
-    pub(super) fn new(roots: &[PathBuf], rules: Arc<Rules>) -> Self {
+    pub(super) fn new(roots: Vec<PathBuf>, rules: Arc<Rules>) -> Self {
         Self {
             rules,
             names: Names::default(),
-            roots: roots.to_vec().into_iter(),
+            roots: roots.into_iter(),
             ancestors: HashSet::new(),
             ready: VecDeque::new(),
             stack: Vec::new(),
@@ -91,7 +91,7 @@ impl Walk {
         let is_directory = kind == FileType::Directory;
         let is_file = kind == FileType::RegularFile;
         // What was named in `paths` is wanted, whatever a glob says.
-        if device.is_some() && (self.rules.excludes(&path, is_directory) || self.rules.is_own_store(&found.stat)) {
+        if self.rules.forbids(&path, &found.stat) || device.is_some() && self.rules.excludes(&path, is_directory) {
             return;
         }
         if is_file && self.rules.excludes_size(found.node.meta.size) {
