@@ -109,7 +109,7 @@ impl<S: Subscriber> Layer<S> for CountRustic {
 /// What the flags ask for, as directives of [`EnvFilter`].
 ///
 /// Libraries are heard one step later than holdall. Even at the highest level those that speak with servers stay at
-/// `info`: below it they log requests with their secrets.
+/// `info`: below it they log requests with their secrets. What a check finds, rustic logs and returns; we report it.
 fn directives(global: &Global) -> &'static str {
     let level = global.log_level.unwrap_or(match (global.quiet, global.verbose) {
         (true, _) => LogLevel::Error,
@@ -118,9 +118,9 @@ fn directives(global: &Global) -> &'static str {
         (false, _) => LogLevel::Debug,
     });
     match level {
-        LogLevel::Error => "error",
-        LogLevel::Warn => "error,holdall=warn",
-        LogLevel::Info => "warn,holdall=info",
+        LogLevel::Error => "error,rustic_core::commands::check=off",
+        LogLevel::Warn => "error,rustic_core::commands::check=off,holdall=warn",
+        LogLevel::Info => "warn,rustic_core::commands::check=off,holdall=info",
         LogLevel::Debug => "warn,holdall=debug,rustic_core=info,rustic_backend=info",
         LogLevel::Trace => "info,holdall=trace,rustic_core=trace,rustic_backend=debug",
     }
@@ -163,9 +163,9 @@ mod tests {
 
     #[test]
     fn flags_choose_how_much_is_logged() {
-        assert_eq!(directives_of(&["-q"]), "error");
-        assert_eq!(directives_of(&[]), "error,holdall=warn");
-        assert_eq!(directives_of(&["-v"]), "warn,holdall=info");
+        assert_eq!(directives_of(&["-q"]), "error,rustic_core::commands::check=off");
+        assert_eq!(directives_of(&[]), "error,rustic_core::commands::check=off,holdall=warn");
+        assert_eq!(directives_of(&["-v"]), "warn,rustic_core::commands::check=off,holdall=info");
         assert_eq!(directives_of(&["-vv"]), "warn,holdall=debug,rustic_core=info,rustic_backend=info");
         assert_eq!(directives_of(&["-vvv"]), directives_of(&["-vv"]));
     }

@@ -125,7 +125,11 @@ impl Store {
     }
 
     fn opened(&self) -> Result<Repository<OpenStatus>> {
-        repository(&self.gate, &self.options, &self.bars)?
+        self.opened_with(&self.options)
+    }
+
+    fn opened_with(&self, options: &RepositoryOptions) -> Result<Repository<OpenStatus>> {
+        repository(&self.gate, options, &self.bars)?
             .open(&Credentials::Masterkey(self.key.clone()))
             .map_err(|error| explain(*error))
             .with_context(|| format!("open the repository at {}", self.repository))

@@ -10,7 +10,7 @@ use rustic_core::repofile::{SnapshotFile, SnapshotId, StringList};
 use rustic_core::{OpenStatus, Repository, SnapshotOptions};
 
 use super::{Store, explain};
-use crate::error::chain;
+use crate::error::{chain, hints};
 use crate::source::Item;
 use crate::timeline::{Point, Timeline};
 
@@ -75,11 +75,12 @@ fn one_by_one(repository: &Repository<OpenStatus>) -> Result<Vec<SnapshotFile>> 
                 snapshot.id = id;
                 snapshots.push(snapshot);
             }
-            Err(error) => tracing::error!(
-                hint = "Run `holdall verify`; see \"Damage\" in doc/format.md.",
-                "snapshot {id} cannot be read and is left out: {}",
-                chain(&explain(*error))
-            ),
+            Err(error) => {
+                let error = explain(*error);
+                let damage = "See \"Damage\" in doc/format.md.";
+                let hint = hints(&error).into_iter().chain([damage]).collect::<Vec<_>>().join("\n");
+                tracing::error!(hint, "snapshot {id} cannot be read and is left out: {}", chain(&error));
+            }
         }
     }
     Ok(snapshots)

@@ -16,7 +16,7 @@ use super::{Store, explain, points, unchanged};
 use crate::error::Annotate;
 use crate::monitor::{Monitor, Task, Unit};
 use crate::report::Saved;
-use crate::source::{Item, Tree};
+use crate::source::{Item, Problem, Severity, Tree};
 use crate::timeline::Point;
 
 /// How to save.
@@ -74,14 +74,19 @@ impl Store {
         task.finish();
 
         let summary = snapshot.summary.clone().unwrap_or_default();
+        let problems = reading.seen().problems();
         let had_files = options.newest.and_then(|point| point.files).unwrap_or(0) > 0;
         if summary.total_files_processed == 0 && had_files && !options.allow_empty {
+            if let Some(Problem { path, error, .. }) = problems.iter().find(|found| found.severity == Severity::Unread)
+            {
+                return Err(anyhow!("nothing could be read: {}: {error}", path.display()))
+                    .hint("May this user read it? holdall reads everything as root, or with CAP_DAC_READ_SEARCH.");
+            }
             return Err(anyhow!("nothing is there, but the newest point has files")).hint(format!(
                 "Is something not mounted? If it is right that {} is empty now, set `allow-empty = true`.",
                 item.source
             ));
         }
-        let problems = reading.seen().problems();
         let problem_count = reading.seen().problem_count();
         if reading.seen().is_incomplete() {
             points::mark_incomplete(&mut snapshot);

@@ -1,10 +1,15 @@
 //! Freeing space and checking integrity: rustic_core does both, this says how and reads the result.
 
+use std::fs;
+use std::path::{Path, PathBuf};
+
 use anyhow::{Context, Result, bail};
 use rustic_core::jiff::Span;
 use rustic_core::{CheckOptions, LimitOption, PruneOptions, ReadSubsetOption};
 
-use super::{Store, explain};
+use super::trouble::explain_finding;
+use super::{Store, explain, local_path};
+use crate::cleanup::Guard;
 use crate::logging;
 
 /// How to free space. A pack is first marked, then deleted by a later run, so that a backup that runs beside it loses nothing.
@@ -81,16 +86,19 @@ impl Store {
             options.read_data_subset =
                 if percent >= 100.0 { ReadSubsetOption::All } else { ReadSubsetOption::Percentage(percent) };
         }
-        let results = self.opened()?.check(options).map_err(|error| explain(*error)).context("check the repository")?;
+        // What a cache holds proves nothing about the store: it is read itself, through an empty cache where it is far away.
+        let mut reading = self.options.clone();
+        let scratch = match (local_path(&self.repository), &self.options.cache_dir) {
+            (None, Some(directory)) => Some(scratch_below(directory)?),
+            _ => None,
+        };
+        reading.no_cache = scratch.is_none();
+        reading.cache_dir = scratch.as_ref().map(|(path, _)| path.clone());
+        let opened = self.opened_with(&reading)?;
+        let results = opened.check(options).map_err(|error| explain(*error)).context("check the repository")?;
         let mut findings = Findings::default();
         for (level, finding) in results.0 {
-            let text = finding
-                .to_string()
-                .lines()
-                .map(str::trim)
-                .filter(|line| !line.is_empty())
-                .collect::<Vec<_>>()
-                .join(" ");
+            let text = explain_finding(&finding);
             // The type of `level` is not exported; `is_ok` alone knows which one counts.
             if format!("{level:?}") == "Error" {
                 findings.errors.push(text);
@@ -100,4 +108,13 @@ impl Store {
         }
         Ok(findings)
     }
+}
+
+/// A directory that goes with its guard, also when a signal ends the program.
+fn scratch_below(directory: &Path) -> Result<(PathBuf, Guard)> {
+    let made =
+        fs::create_dir_all(directory).and_then(|()| tempfile::Builder::new().prefix("verify-").tempdir_in(directory));
+    let path = made.with_context(|| format!("make a directory below {}", directory.display()))?.keep();
+    let doomed = path.clone();
+    Ok((path, Guard::new(move |_| drop(fs::remove_dir_all(doomed)))))
 }

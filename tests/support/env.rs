@@ -50,6 +50,14 @@ impl TestEnv {
         env
     }
 
+    /// An environment with a store at [`TestEnv::store`], and a configuration of it and of what `rest` says.
+    pub fn with_store_and(rest: &str) -> Self {
+        let env = Self::new();
+        env.onboard_store();
+        env.configure(rest);
+        env
+    }
+
     /// Everything of this environment is below this directory.
     pub fn root(&self) -> &Path {
         self.root.path()
@@ -132,6 +140,12 @@ impl TestEnv {
         fs::write(self.config_file(), text.replace("{root}", self.root().to_str().unwrap())).unwrap();
     }
 
+    /// Writes a configuration of the store at [`TestEnv::store`] and of what `rest` says; see [`TestEnv::config`].
+    pub fn configure(&self, rest: &str) {
+        let store = "repository = \"{root}/store\"\npassword-file = \"{root}/store.password\"";
+        self.config(&format!("[store]\n{store}\n\n{rest}"));
+    }
+
     /// Makes the store at [`TestEnv::store`] with holdall.
     pub fn onboard_store(&self) {
         let (store, password_file) = (self.store(), self.password_file());
@@ -162,6 +176,14 @@ impl TestEnv {
         self.restic_at(self.store(), arguments)
     }
 
+    /// Brings a snapshot back with restic, and returns where [`TestEnv::source`] came out.
+    pub fn restored_by_restic(&self, snapshot: &str) -> PathBuf {
+        let target = self.path(format!("restored-{snapshot}"));
+        drop(fs::remove_dir_all(&target));
+        self.restic([OsStr::new("restore"), snapshot.as_ref(), "--target".as_ref(), target.as_os_str()]).code(0);
+        target.join(self.source().strip_prefix("/").unwrap())
+    }
+
     /// Runs restic on any store with [`PASSWORD`], without a cache, so that it sees what is really there.
     #[must_use = "assert the exit code at least"]
     pub fn restic_at<S: AsRef<OsStr>>(
@@ -182,7 +204,8 @@ impl TestEnv {
         command
     }
 
-    fn holdall<S: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = S>) -> Command {
+    /// holdall in this environment, not started yet.
+    pub fn holdall<S: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = S>) -> Command {
         let binary = env!("CARGO_BIN_EXE_holdall");
         let mut command = if self.reads_everything || !rustix::process::geteuid().is_root() {
             Command::new(binary)
@@ -212,6 +235,8 @@ impl TestEnv {
             ("XDG_RUNTIME_DIR", "run"),
             ("RUNTIME_DIRECTORY", "run"),
             ("TMPDIR", "tmp"),
+            // Where it would be found anyway, unless the machine has one in /etc and the test none.
+            ("HOLDALL_CONFIG", "config/holdall/config.toml"),
         ] {
             command.env(name, self.root().join(directory));
         }

@@ -7,6 +7,8 @@
 
 pub mod daemon;
 pub mod env;
+pub mod fault;
+pub mod http;
 pub mod outcome;
 pub mod rclone;
 pub mod seaweed;

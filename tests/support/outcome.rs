@@ -83,6 +83,15 @@ impl Outcome {
         self.stdout.lines().map(parse).collect()
     }
 
+    /// The one JSON line of this type.
+    #[track_caller]
+    pub fn line(&self, kind: &str) -> Value {
+        let mut lines = self.json_lines();
+        lines.retain(|line| line["type"] == kind);
+        self.holds(lines.len() == 1, &format!("one line of type {kind}"));
+        lines.remove(0)
+    }
+
     #[track_caller]
     fn holds(&self, condition: bool, expected: &str) {
         assert!(condition, "expected {expected}\n{}", self.shown());

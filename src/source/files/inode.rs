@@ -71,6 +71,10 @@ pub(super) fn look(place: Place<'_>, names: &mut Names) -> io::Result<Option<Fou
     };
     let mut metadata = metadata(&stat, names);
     let xattr_error = read_xattrs(place, &mut metadata).err();
+    if xattr_error.is_some() {
+        // What vanished in between is told as that, and not as something that is there and cannot be read.
+        statat(place.directory.as_fd(), place.name, AtFlags::SYMLINK_NOFOLLOW)?;
+    }
     let node = Node::new_node(OsStr::from_bytes(place.name.to_bytes()), node_type, metadata);
     Ok(Some(Found { node, stat, xattr_error }))
 }
@@ -159,7 +163,8 @@ pub(super) fn content(place: Place<'_>, stat: &Stat) -> Content {
             opened => opened?,
         };
         let now = fstat(&file)?;
-        if (now.st_dev, now.st_ino) != listed {
+        // The number of a file that is gone is given to the next one, whatever that is.
+        if (now.st_dev, now.st_ino) != listed || FileType::from_raw_mode(now.st_mode) != FileType::RegularFile {
             return Err(replaced());
         }
         Ok(Box::new(File::from(file)) as Box<dyn Read + Send>)

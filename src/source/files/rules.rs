@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use ignore::gitignore::{Gitignore, GitignoreBuilder};
+use rustix::fs::{Stat, stat};
 
 use crate::config::FilesConfig;
 
@@ -15,6 +16,8 @@ pub(super) struct Rules {
     globs: Option<Gitignore>,
     /// As strings: comparing paths by component would cost more than the rest of the visit.
     never: HashSet<OsString>,
+    /// The same by device and inode: links, mounts and `..` give a thing many names.
+    never_whatever_its_name: HashSet<(u64, u64)>,
     /// Do not cross into other file systems.
     pub(super) one_file_system: bool,
     /// Leave out the content of cache directories.
@@ -36,6 +39,12 @@ impl Rules {
         Ok(Self {
             globs,
             never: never.iter().map(|path| path.clone().into_os_string()).collect(),
+            // What cannot be looked at cannot be read either.
+            never_whatever_its_name: never
+                .iter()
+                .filter_map(|path| stat(path).ok())
+                .map(|found| identity(&found))
+                .collect(),
             one_file_system: config.one_file_system,
             exclude_caches: config.exclude_caches,
             larger_than: config.exclude_larger_than,
@@ -47,15 +56,19 @@ impl Rules {
         self.globs.as_ref().is_some_and(|globs| globs.matched(path, is_directory).is_ignore())
     }
 
-    /// Whether the entry at `path` must not be in a backup, even if it is named in `paths`.
-    pub(super) fn forbids(&self, path: &Path) -> bool {
-        self.never.contains(path.as_os_str())
+    /// Whether the entry found at `path` must not be in a backup, even if it is named in `paths`.
+    pub(super) fn forbids(&self, path: &Path, found: &Stat) -> bool {
+        self.never.contains(path.as_os_str()) || self.never_whatever_its_name.contains(&identity(found))
     }
 
     /// Whether a regular file of this size is left out.
     pub(super) fn excludes_size(&self, size: u64) -> bool {
         self.larger_than.is_some_and(|limit| size > limit)
     }
+}
+
+fn identity(found: &Stat) -> (u64, u64) {
+    (found.st_dev, found.st_ino)
 }
 
 /// How a `CACHEDIR.TAG` begins (Cache Directory Tagging Specification, bford.info/cachedir).
@@ -76,7 +89,7 @@ mod tests {
             exclude_caches: false,
             exclude_larger_than: Some(10),
         };
-        Rules::new(&config, &["/srv/store".into(), "/etc/secret".into()]).unwrap()
+        Rules::new(&config, &["/srv/store".into(), "/etc/secret".into(), "/etc/..//usr".into()]).unwrap()
     }
 
     #[test]
@@ -94,9 +107,11 @@ mod tests {
 
     #[test]
     fn own_store_and_its_secrets_are_never_part_of_a_backup() {
-        assert!(rules(&[]).forbids(Path::new("/srv/store")));
-        assert!(rules(&[]).forbids(Path::new("/etc/secret")));
-        assert!(!rules(&[]).forbids(Path::new("/srv/store2")));
+        let (usr, etc) = (stat("/usr").unwrap(), stat("/etc").unwrap());
+        assert!(rules(&[]).forbids(Path::new("/srv/store"), &etc));
+        assert!(rules(&[]).forbids(Path::new("/etc/secret"), &etc));
+        assert!(!rules(&[]).forbids(Path::new("/srv/store2"), &etc));
+        assert!(rules(&[]).forbids(Path::new("/usr"), &usr));
     }
 
     #[test]

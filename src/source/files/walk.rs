@@ -91,7 +91,7 @@ impl Walk {
         let is_directory = kind == FileType::Directory;
         let is_file = kind == FileType::RegularFile;
         // What was named in `paths` is wanted, whatever a glob says.
-        if self.rules.forbids(&path) || device.is_some() && self.rules.excludes(&path, is_directory) {
+        if self.rules.forbids(&path, &found.stat) || device.is_some() && self.rules.excludes(&path, is_directory) {
             return;
         }
         if is_file && self.rules.excludes_size(found.node.meta.size) {
