@@ -6,11 +6,13 @@
 //!
 //! How a line looks is decided in [`lines`]; errors that end the run are printed by [`crate::ui`].
 
+use std::fmt;
 use std::io::{self, Write};
 use std::os::fd::AsFd;
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, OnceLock, PoisonError};
 
+use tracing::field::{Field, Visit};
 use tracing::level_filters::LevelFilter;
 use tracing::{Event, Level, Metadata, Subscriber};
 use tracing_log::AsLog;
@@ -23,6 +25,10 @@ use crate::cli::{Global, LogFormat, LogLevel};
 pub mod lines;
 
 use lines::{Lines, Style};
+
+/// opendal logs addresses with the signatures in them, and a page of text for each try; a check logs what it finds. Both also come
+/// back, as errors and findings, and are told then.
+const SILENT: [&str; 3] = ["opendal=off", "rustic_backend::opendal=off", "rustic_core::commands::check=off"];
 
 static SINK: OnceLock<fn(&str)> = OnceLock::new();
 static RUSTIC: RusticCount = RusticCount::new();
@@ -69,6 +75,11 @@ pub fn rustic_errors() -> u64 {
     RUSTIC.errors.load(Ordering::Relaxed)
 }
 
+/// What rustic said in the last error that it logged; empty if it has logged none.
+pub fn last_rustic_error() -> String {
+    RUSTIC.last_error.lock().unwrap_or_else(PoisonError::into_inner).clone()
+}
+
 /// How many warnings rustic has logged since the program began, shown or not.
 pub fn rustic_warnings() -> u64 {
     RUSTIC.warnings.load(Ordering::Relaxed)
@@ -78,11 +89,12 @@ pub fn rustic_warnings() -> u64 {
 struct RusticCount {
     errors: AtomicU64,
     warnings: AtomicU64,
+    last_error: Mutex<String>,
 }
 
 impl RusticCount {
     const fn new() -> Self {
-        Self { errors: AtomicU64::new(0), warnings: AtomicU64::new(0) }
+        Self { errors: AtomicU64::new(0), warnings: AtomicU64::new(0), last_error: Mutex::new(String::new()) }
     }
 }
 
@@ -101,8 +113,25 @@ impl CountRustic {
 impl<S: Subscriber> Layer<S> for CountRustic {
     fn on_event(&self, event: &Event<'_>, _context: Context<'_, S>) {
         let is_error = *event.metadata().level() == Level::ERROR;
+        if is_error {
+            // Before it is counted: whoever sees the count asks for the text.
+            let mut last = self.0.last_error.lock().unwrap_or_else(PoisonError::into_inner);
+            last.clear();
+            event.record(&mut Message(&mut last));
+        }
         let counter = if is_error { &self.0.errors } else { &self.0.warnings };
         counter.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// Takes the message of an event, and nothing else of it.
+struct Message<'m>(&'m mut String);
+
+impl Visit for Message<'_> {
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        if field.name() == "message" {
+            *self.0 = format!("{value:?}");
+        }
     }
 }
 
@@ -110,20 +139,21 @@ impl<S: Subscriber> Layer<S> for CountRustic {
 ///
 /// Libraries are heard one step later than holdall. Even at the highest level those that speak with servers stay at
 /// `info`: below it they log requests with their secrets. What a check finds, rustic logs and returns; we report it.
-fn directives(global: &Global) -> &'static str {
+fn directives(global: &Global) -> String {
     let level = global.log_level.unwrap_or(match (global.quiet, global.verbose) {
         (true, _) => LogLevel::Error,
         (false, 0) => LogLevel::Warn,
         (false, 1) => LogLevel::Info,
         (false, _) => LogLevel::Debug,
     });
-    match level {
-        LogLevel::Error => "error,rustic_core::commands::check=off",
-        LogLevel::Warn => "error,rustic_core::commands::check=off,holdall=warn",
-        LogLevel::Info => "warn,rustic_core::commands::check=off,holdall=info",
+    let heard = match level {
+        LogLevel::Error => "error",
+        LogLevel::Warn => "error,holdall=warn",
+        LogLevel::Info => "warn,holdall=info",
         LogLevel::Debug => "warn,holdall=debug,rustic_core=info,rustic_backend=info",
         LogLevel::Trace => "info,holdall=trace,rustic_core=trace,rustic_backend=debug",
-    }
+    };
+    format!("{heard},{}", SILENT.join(","))
 }
 
 fn write(line: &str) {
@@ -156,16 +186,17 @@ mod tests {
     use super::*;
     use crate::cli::Cli;
 
-    fn directives_of(flags: &[&str]) -> &'static str {
+    fn directives_of(flags: &[&str]) -> String {
         let line = ["holdall", "man", "x"].iter().chain(flags);
-        directives(&Cli::try_parse_from(line).unwrap().global)
+        let all = directives(&Cli::try_parse_from(line).unwrap().global);
+        all.strip_suffix(&format!(",{}", SILENT.join(","))).unwrap().to_owned()
     }
 
     #[test]
     fn flags_choose_how_much_is_logged() {
-        assert_eq!(directives_of(&["-q"]), "error,rustic_core::commands::check=off");
-        assert_eq!(directives_of(&[]), "error,rustic_core::commands::check=off,holdall=warn");
-        assert_eq!(directives_of(&["-v"]), "warn,rustic_core::commands::check=off,holdall=info");
+        assert_eq!(directives_of(&["-q"]), "error");
+        assert_eq!(directives_of(&[]), "error,holdall=warn");
+        assert_eq!(directives_of(&["-v"]), "warn,holdall=info");
         assert_eq!(directives_of(&["-vv"]), "warn,holdall=debug,rustic_core=info,rustic_backend=info");
         assert_eq!(directives_of(&["-vvv"]), directives_of(&["-vv"]));
     }
@@ -200,5 +231,6 @@ mod tests {
             log::error!(target: "hyper", "another");
         });
         assert_eq!((COUNT.errors.load(Ordering::Relaxed), COUNT.warnings.load(Ordering::Relaxed)), (1, 2));
+        assert_eq!(*COUNT.last_error.lock().unwrap(), "lost");
     }
 }

@@ -7,11 +7,10 @@ use std::fmt;
 use std::sync::Arc;
 
 use anyhow::{Context, Result, anyhow};
-use rustic_backend::BackendOptions;
 use rustic_core::repofile::MasterKey;
 use rustic_core::{
-    ConfigOptions, Credentials, IndexedFullStatus, KeyOptions, OpenStatus, Repository, RepositoryBackends,
-    RepositoryOptions,
+    ConfigOptions, Credentials, FileType, Id, IndexedFullStatus, KeyOptions, OpenStatus, ReadBackend, Repository,
+    RepositoryBackends, RepositoryOptions,
 };
 
 use crate::config::{StoreConfig, locate};
@@ -27,6 +26,7 @@ mod progress;
 mod reading;
 pub mod save;
 pub mod saved;
+mod sftp;
 mod trouble;
 mod unchanged;
 pub mod upkeep;
@@ -37,7 +37,7 @@ use progress::Bars;
 pub use rustic_core::repofile::{Metadata, Node, NodeType};
 pub use save::SaveOptions;
 pub use saved::{SavedNode, SavedTree};
-use trouble::explain;
+use trouble::{explain, is_missing};
 
 /// An open repository.
 ///
@@ -150,14 +150,10 @@ struct Unopened {
 
 impl Unopened {
     fn new(config: &StoreConfig, monitor: Arc<dyn Monitor>) -> Result<Self> {
-        let (url, options) = location::resolve(config)?;
-        let backends = BackendOptions::default()
-            .repository(url)
-            .options(options)
-            .to_backends()
-            .map_err(|error| explain(*error))
-            .with_context(|| format!("reach the repository at {}", config.repository))?;
-        let gate = Arc::new(Gate::new(backends.repository()));
+        let backend =
+            location::backend(config).with_context(|| format!("reach the repository at {}", config.repository))?;
+        let patience = if local_path(&config.repository).is_some() { None } else { Some(gate::PATIENCE) };
+        let gate = Arc::new(Gate::new(backend, patience));
         // The cache is disposable, and a unit without $HOME must work: no directory, no cache.
         let cache = locate::cache_dir();
         let mut options = RepositoryOptions::default().no_cache(cache.is_none());
@@ -170,11 +166,13 @@ impl Unopened {
     }
 
     fn exists(&self) -> Result<bool> {
-        let found = self.repository()?.config_id();
-        found
-            .map(|id| id.is_some())
-            .map_err(|error| explain(*error))
-            .with_context(|| format!("reach the repository at {}", self.repository))
+        // Not asked by listing: a REST server that refuses the login and a bucket that is not there would look like a place
+        // without a repository, in which one could be made.
+        match self.gate.read_full(FileType::Config, &Id::default()) {
+            Ok(_) => Ok(true),
+            Err(error) if is_missing(&error) => Ok(false),
+            Err(error) => Err(explain(*error)).with_context(|| format!("reach the repository at {}", self.repository)),
+        }
     }
 
     fn into_store(self, key: MasterKey) -> Store {

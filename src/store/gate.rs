@@ -1,26 +1,38 @@
-//! Stands before the repository's backend and holds snapshot files back while data is archived.
+//! Stands before the repository's backend: holds snapshot files back while data is archived, and lets no listing pass that is
+//! not whole, and no server keep a run waiting for ever.
 //!
 //! rustic_core writes the snapshot at the end of `archive`, before the source could be asked whether what it gave was whole, and
 //! without the tag that an incomplete one must bear. So during `archive` the gate is closed: packs and indexes pass, a snapshot is
 //! taken and dropped. The caller then writes the one true snapshot through the open gate, or none.
 
+use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{self, RecvTimeoutError};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+use std::time::Duration;
 
 use bytes::Bytes;
-use rustic_core::{BytesList, FileType, Id, ReadBackend, RusticResult, WriteBackend};
+use rustic_core::{BytesList, ErrorKind, FileType, Id, ReadBackend, RusticError, RusticResult, WriteBackend};
 
-/// A backend that can hold snapshot files back.
+use crate::logging;
+
+/// How long a server may take for one piece of work, all tries of it and the slowest upload included.
+pub(super) const PATIENCE: Duration = Duration::from_secs(30 * 60);
+
+/// A backend with a gate before it.
 #[derive(Debug)]
 pub(super) struct Gate {
     inner: Arc<dyn WriteBackend>,
+    /// `None`: as long as it takes; a disk that hangs cannot be left anyway.
+    patience: Option<Duration>,
     closed: AtomicBool,
     last_snapshot: Mutex<Option<Id>>,
 }
 
 impl Gate {
-    pub(super) fn new(inner: Arc<dyn WriteBackend>) -> Self {
-        Self { inner, closed: AtomicBool::new(false), last_snapshot: Mutex::new(None) }
+    pub(super) fn new(inner: Arc<dyn WriteBackend>, patience: Option<Duration>) -> Self {
+        Self { inner, patience, closed: AtomicBool::new(false), last_snapshot: Mutex::new(None) }
     }
 
     /// Runs `work` with the gate closed.
@@ -37,25 +49,66 @@ impl Gate {
     }
 }
 
+impl Gate {
+    /// Has the backend do something, and waits no longer than there is patience.
+    ///
+    /// A server that takes a connection and then says nothing would be waited for without end: opendal has no time limit.
+    fn ask<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&dyn WriteBackend) -> RusticResult<T> + Send + 'static,
+    ) -> RusticResult<T> {
+        let Some(patience) = self.patience else { return work(&*self.inner) };
+        let (sender, receiver) = mpsc::channel();
+        let inner = Arc::clone(&self.inner);
+        thread::spawn(move || drop(sender.send(work(&*inner))));
+        receiver.recv_timeout(patience).unwrap_or_else(|error| {
+            let text = match error {
+                RecvTimeoutError::Timeout => format!("no answer within {} s", patience.as_secs()),
+                RecvTimeoutError::Disconnected => "the work ended without an answer".to_owned(),
+            };
+            Err(RusticError::with_source(ErrorKind::Backend, "The store does not respond", io::Error::other(text)))
+        })
+    }
+
+    /// Lists. rustic_backend only logs what goes wrong on the way and gives what it could list; half a listing would make points
+    /// look lost, data look unused, and a repository look empty.
+    fn list_whole<T: Send + 'static>(
+        &self,
+        tpe: FileType,
+        list: impl FnOnce(&dyn WriteBackend) -> RusticResult<T> + Send + 'static,
+    ) -> RusticResult<T> {
+        let before = logging::rustic_errors();
+        let listed = self.ask(list)?;
+        if logging::rustic_errors() == before {
+            return Ok(listed);
+        }
+        let reason = io::Error::other(logging::last_rustic_error());
+        Err(RusticError::with_source(ErrorKind::Backend, "The listing of the {type} files is not whole", reason)
+            .attach_context("type", tpe.dirname().trim_end_matches('s')))
+    }
+}
+
 impl ReadBackend for Gate {
     fn location(&self) -> String {
         self.inner.location()
     }
 
     fn list_with_size(&self, tpe: FileType) -> RusticResult<Vec<(Id, u32)>> {
-        self.inner.list_with_size(tpe)
+        self.list_whole(tpe, move |inner| inner.list_with_size(tpe))
     }
 
     fn list(&self, tpe: FileType) -> RusticResult<Vec<Id>> {
-        self.inner.list(tpe)
+        self.list_whole(tpe, move |inner| inner.list(tpe))
     }
 
     fn read_full(&self, tpe: FileType, id: &Id) -> RusticResult<Bytes> {
-        self.inner.read_full(tpe, id)
+        let id = *id;
+        self.ask(move |inner| inner.read_full(tpe, &id))
     }
 
     fn read_partial(&self, tpe: FileType, id: &Id, cacheable: bool, offset: u32, length: u32) -> RusticResult<Bytes> {
-        self.inner.read_partial(tpe, id, cacheable, offset, length)
+        let id = *id;
+        self.ask(move |inner| inner.read_partial(tpe, &id, cacheable, offset, length))
     }
 
     fn warmup_path(&self, tpe: FileType, id: &Id) -> String {
@@ -73,7 +126,7 @@ impl ReadBackend for Gate {
 
 impl WriteBackend for Gate {
     fn create(&self) -> RusticResult<()> {
-        self.inner.create()
+        self.ask(|inner| inner.create())
     }
 
     fn write_bytes(&self, tpe: FileType, id: &Id, cacheable: bool, content: BytesList) -> RusticResult<()> {
@@ -83,10 +136,70 @@ impl WriteBackend for Gate {
             }
             *self.last_snapshot.lock().unwrap_or_else(PoisonError::into_inner) = Some(*id);
         }
-        self.inner.write_bytes(tpe, id, cacheable, content)
+        let id = *id;
+        self.ask(move |inner| inner.write_bytes(tpe, &id, cacheable, content))
     }
 
     fn remove(&self, tpe: FileType, id: &Id, cacheable: bool) -> RusticResult<()> {
-        self.inner.remove(tpe, id, cacheable)
+        let id = *id;
+        self.ask(move |inner| inner.remove(tpe, &id, cacheable))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Barrier;
+
+    use super::*;
+    use crate::error::{chain, hints};
+    use crate::store::explain;
+
+    /// Says nothing until the test is over.
+    #[derive(Debug)]
+    struct Mute {
+        over: Arc<Barrier>,
+    }
+
+    impl ReadBackend for Mute {
+        fn location(&self) -> String {
+            String::new()
+        }
+
+        fn list_with_size(&self, _: FileType) -> RusticResult<Vec<(Id, u32)>> {
+            Ok(Vec::new())
+        }
+
+        fn read_full(&self, _: FileType, _: &Id) -> RusticResult<Bytes> {
+            self.over.wait();
+            Ok(Bytes::new())
+        }
+
+        fn read_partial(&self, tpe: FileType, id: &Id, _: bool, _: u32, _: u32) -> RusticResult<Bytes> {
+            self.read_full(tpe, id)
+        }
+
+        fn warmup_path(&self, _: FileType, _: &Id) -> String {
+            String::new()
+        }
+    }
+
+    impl WriteBackend for Mute {
+        fn write_bytes(&self, _: FileType, _: &Id, _: bool, _: BytesList) -> RusticResult<()> {
+            Ok(())
+        }
+
+        fn remove(&self, _: FileType, _: &Id, _: bool) -> RusticResult<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn server_that_does_not_answer_is_left() {
+        let over = Arc::new(Barrier::new(2));
+        let gate = Gate::new(Arc::new(Mute { over: over.clone() }), Some(Duration::from_millis(1)));
+        let error = explain(*gate.read_full(FileType::Config, &Id::default()).unwrap_err());
+        over.wait();
+        assert_eq!(chain(&error), "The store does not respond: no answer within 0 s");
+        assert!(hints(&error)[0].starts_with("Is the server running"), "{:?}", hints(&error));
     }
 }
