@@ -155,6 +155,13 @@ fn error_that_prevents_the_run_is_told_with_its_code_and_hint() {
 }
 
 #[test]
+fn run_that_finds_the_lock_taken_leaves_the_state_of_the_check_as_it_is() {
+    let server = Server::start(vec![ok()]);
+    check(&server, effort()).fail(&anyhow!("the store is in use"), ExitCode::Locked);
+    assert_eq!(paths(&server.requests()), ["/ping-key/nas/log"]);
+}
+
+#[test]
 fn broken_config_is_told_when_the_url_can_be_found() {
     let server = Server::start(vec![ok()]);
     let config = format!("[files.host]\npath = [\"/etc\n[notify.healthchecks]\nurl = \"{}\"\n", server.url("/uuid"));

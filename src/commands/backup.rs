@@ -125,10 +125,10 @@ impl Run<'_> {
             }
         }
         self.complain_of_stale(&store, &mut report)?;
-        if self.args.prune {
-            if let Err(error) = self.prune(&store, &report) {
-                report.errors.push(error.context("prune"));
-            }
+        if self.args.prune
+            && let Err(error) = self.prune(&store, &report)
+        {
+            report.errors.push(error.context("prune"));
         }
         Ok(report)
     }

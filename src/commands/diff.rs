@@ -19,16 +19,17 @@ use crate::store::{Node, NodeType, SavedTree};
 use crate::timeline::Timeline;
 
 /// Arguments of `diff`.
-///
-/// `+` added, `-` removed, `M` other content, `U` other owner, mode, time or attributes only, `T` other type.
 #[derive(Debug, clap::Args)]
+#[command(
+    after_help = "+ added  - removed  M other content  U other owner, mode, time or attributes only  T other type"
+)]
 pub struct DiffArgs {
     /// The older point: ITEM[@POINT][:PATH]; POINT is latest, latest~N, an id or a date
-    #[arg(value_name = "SPEC")]
+    #[arg(value_name = "OLD")]
     old: String,
 
     /// The newer point; without a PATH, that of the older one
-    #[arg(value_name = "SPEC")]
+    #[arg(value_name = "NEW")]
     new: String,
 }
 

@@ -36,7 +36,7 @@ pub fn run(args: &DumpArgs, context: &Context) -> Result<ExitCode> {
         NodeType::File => file(&chosen, &node, context).with_context(|| format!("write {path}")),
         NodeType::Dir => {
             if io::stdout().is_terminal() {
-                return Err(anyhow!("{path} is a directory, and its tar archive is nothing for a terminal"))
+                return Err(anyhow!("{path} is a directory, and its tar archive is not for a terminal"))
                     .hint(format!("holdall dump {} > FILE.tar", args.spec))
                     .exit(ExitCode::Usage);
             }

@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result, anyhow, bail};
 use serde_json::json;
 
 use super::ls::rows::path_text;
-use super::{Context, open_store};
+use super::{Context, lock_source, lock_store, open_store};
 use crate::config::Config;
 use crate::error::{Annotate, ExitCode};
 use crate::extract::{Chosen, Extracted, Layout, RestoreOptions, Watch, extract};
@@ -17,11 +17,8 @@ use crate::quantity::{show_bytes, show_time};
 use crate::report::Outcome;
 use crate::source::{Item, Severity, Source};
 use crate::store::{SaveOptions, Store};
-use crate::timeline::{Point, Timeline};
+use crate::timeline::{Point, SAFETY_SUFFIX, Timeline};
 use crate::ui;
-
-/// What the id of an item ends with whose points were made before a restore overwrote something.
-pub const SAFETY_SUFFIX: &str = "/before-restore";
 
 /// How many problems are named; the JSON report has more.
 const PROBLEMS_SHOWN: usize = 20;
@@ -130,11 +127,13 @@ fn in_place(
     let job =
         Job::find(config, source).hint("restoring with --to DIR needs nothing but the store").exit(ExitCode::Usage)?;
     let item = Item { id: id.to_owned(), source: source.to_owned(), paths: chosen.saved.roots().to_vec() };
-    if !args.dry_run {
-        confirm(args, point, chosen.path.as_deref())?;
-        if !args.no_safety {
-            save_safety_point(context, store, points, chosen, &item, &*job.source)?;
-        }
+    if args.dry_run {
+        return job.source.restore(&item, &chosen.saved, options, &*context.monitor);
+    }
+    confirm(args, point, chosen.path.as_deref())?;
+    let _locks = (lock_store(context, config)?, lock_source(context, source)?);
+    if !args.no_safety {
+        save_safety_point(context, store, points, chosen, &item, &*job.source)?;
     }
     job.source.restore(&item, &chosen.saved, options, &*context.monitor)
 }
@@ -143,14 +142,14 @@ fn confirm(args: &RestoreArgs, point: &Point, path: Option<&Path>) -> Result<()>
     if args.yes {
         return Ok(());
     }
-    let part = path.map(|path| format!(", of it {}", printable(path.as_os_str()))).unwrap_or_default();
+    let part = path.map(|path| format!("{} of ", printable(path.as_os_str()))).unwrap_or_default();
     let safety = if args.no_safety {
         "What is there is overwritten and NOT saved first."
     } else {
         "What is there is overwritten, after it was saved as a point."
     };
     let question = format!(
-        "Restore {} as it was at {} UTC (point {}){part}, to where it came from.\n{safety}\nType `yes` to go on:",
+        "Restore {part}{} as it was at {} UTC (point {}) to where it came from.\n{safety}\nType `yes` to go on:",
         point.item,
         show_time(point.time),
         point.short_id(),
@@ -182,8 +181,7 @@ fn save_safety_point(
     let safety = Item { id: format!("{}{SAFETY_SUFFIX}", item.id), ..item.clone() };
     // Most of it will be in the store already, as the newest point of the item has it.
     let newest = points.iter().filter(|point| point.item == item.id && point.complete).max_by_key(|point| point.time);
-    let options =
-        SaveOptions { time: context.now(), parent: newest, newest: None, allow_empty: true, dry_run: false };
+    let options = SaveOptions { time: context.now(), parent: newest, allow_empty: true, ..SaveOptions::default() };
     let saved = store.save(&safety, tree, &options, &*context.monitor).with_context(doing).hint(HINT)?;
     let short_id = saved.snapshot.get(..8).unwrap_or(&saved.snapshot).to_owned();
     if let Outcome::Incomplete(saved) = saved.into_outcome() {
@@ -239,18 +237,23 @@ fn summary(args: &RestoreArgs, point: &Point, extracted: &Extracted) -> String {
     let Extracted { files, directories, others, bytes, unchanged, unrestored, warnings, .. } = extracted;
     let verb = if args.dry_run { "would restore" } else { "restored" };
     let counts = [
-        (*unchanged, "unchanged"),
-        (*directories, "directories"),
-        (*others, "links and devices"),
-        (*unrestored, "not as in the point"),
-        (*warnings, "warnings"),
+        (*unchanged, "unchanged", "unchanged"),
+        (*directories, "directory", "directories"),
+        (*others, "link or device", "links and devices"),
+        (*unrestored, "not as in the point", "not as in the point"),
+        (*warnings, "warning", "warnings"),
     ];
-    let more: String =
-        counts.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!(", {count} {what}")).collect();
+    let number = |count: u64, one: &str, more: &str| format!("{count} {}", if count == 1 { one } else { more });
+    let more: String = counts
+        .iter()
+        .filter(|(count, ..)| *count > 0)
+        .map(|(count, one, more)| format!(", {}", number(*count, one, more)))
+        .collect();
     let verified = if args.verify && !args.dry_run { "; compared with the store" } else { "" };
     format!(
-        "{}: {verb} {files} files ({}) of point {}{more}{verified}",
+        "{}: {verb} {} ({}) of point {}{more}{verified}",
         point.item,
+        number(*files, "file", "files"),
         show_bytes(*bytes),
         point.short_id()
     )

@@ -19,7 +19,7 @@ type Unplaced = Arc<Mutex<BTreeMap<u64, (Directory, OsString)>>>;
 /// Where temporary entries come from.
 #[derive(Debug)]
 pub(super) struct Workshop {
-    /// What their names begin with. Random, so that no tree can have it.
+    /// What their names begin with. Random, so that no tree knows it before; short, since it makes directories larger.
     mark: String,
     made: u64,
     unplaced: Unplaced,
@@ -40,7 +40,8 @@ impl Workshop {
                 std::mem::forget(entries);
             }
         });
-        Self { mark: format!(".holdall-{}", Uuid::new_v4().simple()), made: 0, unplaced, _guard: guard }
+        let mark = format!(".holdall-{:012x}", Uuid::new_v4().as_u128() >> 80);
+        Self { mark, made: 0, unplaced, _guard: guard }
     }
 
     /// Lets `make` make an entry in `directory` under the name it is given.

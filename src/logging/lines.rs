@@ -209,7 +209,7 @@ mod tests {
     #[test]
     fn fields_follow_the_message_and_a_hint_has_its_own_line() {
         let act = || tracing::error!(target: "holdall", tries = 3, file = "a b", hint = "look\nthere", "gave up");
-        assert_eq!(logged(Style::Plain, act), ["error: gave up file=a b tries=3\nhint: look\nhint: there"]);
+        assert_eq!(logged(Style::Plain, act), ["error: gave up tries=3 file=a b\nhint: look\nhint: there"]);
         let act = || tracing::error!(target: "holdall", hint = "look", "gave up");
         assert_eq!(logged(Style::Journal, act), ["<3>gave up\n<3>hint: look"]);
     }

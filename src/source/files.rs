@@ -107,7 +107,7 @@ struct FilesTree {
 
 impl Tree for FilesTree {
     fn entries(&self) -> Entries {
-        Box::new(walk::Walk::new(&self.roots, self.rules.clone()))
+        Box::new(walk::Walk::new(self.roots.clone(), self.rules.clone()))
     }
 
     fn size(&self) -> Option<u64> {

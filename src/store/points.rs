@@ -5,11 +5,12 @@
 
 use anyhow::{Context, Result, bail};
 use chrono::{DateTime, Utc};
-use rustic_core::SnapshotOptions;
 use rustic_core::jiff::{Timestamp, tz::TimeZone};
 use rustic_core::repofile::{SnapshotFile, SnapshotId, StringList};
+use rustic_core::{OpenStatus, Repository, SnapshotOptions};
 
 use super::{Store, explain};
+use crate::error::chain;
 use crate::source::Item;
 use crate::timeline::{Point, Timeline};
 
@@ -64,13 +65,33 @@ pub(super) fn point(snapshot: &SnapshotFile) -> Option<Point> {
     })
 }
 
+/// Reads the snapshots when not all of them can be read: a damaged one must not hide the others from who needs to restore.
+fn one_by_one(repository: &Repository<OpenStatus>) -> Result<Vec<SnapshotFile>> {
+    let ids = repository.list::<SnapshotId>().map_err(|error| explain(*error)).context("list the snapshots")?;
+    let mut snapshots = Vec::new();
+    for id in ids {
+        match repository.get_file::<SnapshotFile>(&id) {
+            Ok(mut snapshot) => {
+                snapshot.id = id;
+                snapshots.push(snapshot);
+            }
+            Err(error) => tracing::error!(
+                hint = "Run `holdall verify`; see \"Damage\" in doc/format.md.",
+                "snapshot {id} cannot be read and is left out: {}",
+                chain(&explain(*error))
+            ),
+        }
+    }
+    Ok(snapshots)
+}
+
 impl Timeline for Store {
     fn points(&self) -> Result<Vec<Point>> {
-        let snapshots = self
-            .opened()?
-            .get_all_snapshots()
-            .map_err(|error| explain(*error))
-            .context("read the snapshots of the repository")?;
+        let repository = self.opened()?;
+        let snapshots = match repository.get_all_snapshots() {
+            Ok(snapshots) => snapshots,
+            Err(_) => one_by_one(&repository)?,
+        };
         let mut points: Vec<Point> = snapshots.iter().filter_map(point).collect();
         points.sort_by(|a, b| (a.time, &a.id).cmp(&(b.time, &b.id)));
         Ok(points)

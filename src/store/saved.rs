@@ -39,6 +39,12 @@ pub struct SavedNode {
     pub node: Node,
 }
 
+/// Takes a piece of content: the index of its file, its offset there in bytes, and the bytes.
+pub type Write<'w> = dyn Fn(usize, u64, &[u8]) -> Result<()> + Sync + 'w;
+
+/// A piece with the places it belongs to: index of the file, offset in bytes.
+type Wanted = (DataId, Vec<(usize, u64)>);
+
 impl std::fmt::Debug for SavedTree {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("SavedTree").field("point", &self.point).finish_non_exhaustive()
@@ -139,7 +145,7 @@ impl SavedTree {
     ///
     /// Each piece is checked against its id and given to `write` with the index of the file in `files`, and its offset in bytes. `write` is called
     /// from several threads, pieces in any order. The first error of `write` or of the store ends it.
-    pub fn read_many(&self, files: &[&Node], write: &(dyn Fn(usize, u64, &[u8]) -> Result<()> + Sync)) -> Result<()> {
+    pub fn read_many(&self, files: &[&Node], write: &Write<'_>) -> Result<()> {
         let wanted = self.in_store_order(files)?;
         let next = AtomicUsize::new(0);
         let stop = AtomicBool::new(false);
@@ -167,7 +173,7 @@ impl SavedTree {
     }
 
     /// Every different piece of the files with the places it belongs to, sorted by pack and offset.
-    fn in_store_order(&self, files: &[&Node]) -> Result<Vec<(DataId, Vec<(usize, u64)>)>> {
+    fn in_store_order(&self, files: &[&Node]) -> Result<Vec<Wanted>> {
         let mut places: HashMap<DataId, Vec<(usize, u64)>> = HashMap::new();
         for (index, file) in files.iter().enumerate() {
             let mut offset = 0;

@@ -165,6 +165,26 @@ fn overwriting_replaces_what_differs_keeps_what_is_the_same_and_removes_nothing(
 }
 
 #[test]
+fn link_above_what_was_backed_up_is_kept_and_followed_in_place() {
+    let bench = Bench::new();
+    fs::create_dir_all(bench.path("disk/data")).unwrap();
+    symlink("disk", bench.path("link")).unwrap();
+    let source = bench.path("link/data");
+    fs::write(source.join("a"), "x").unwrap();
+    fs::set_permissions(bench.path("disk"), fs::Permissions::from_mode(0o755)).unwrap();
+    let saved = bench.back_up(&source);
+    fs::remove_file(source.join("a")).unwrap();
+    fs::set_permissions(bench.path("disk"), fs::Permissions::from_mode(0o711)).unwrap();
+
+    let extracted = restore(&saved, Path::new("/"), &overwriting());
+    assert_eq!(extracted.problems, []);
+    assert_eq!((extracted.files, extracted.directories), (1, 1));
+    assert!(bench.path("link").symlink_metadata().unwrap().is_symlink());
+    assert_eq!(fs::read(bench.path("disk/data/a")).unwrap(), b"x");
+    assert_eq!(fs::metadata(bench.path("disk")).unwrap().mode() & 0o7777, 0o711);
+}
+
+#[test]
 fn file_with_names_elsewhere_is_replaced_and_not_changed() {
     let bench = Bench::new();
     let source = bench.path("source");

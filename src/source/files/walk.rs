@@ -42,11 +42,11 @@ struct Level {
 }
 
 impl Walk {
-    pub(super) fn new(roots: &[PathBuf], rules: Arc<Rules>) -> Self {
+    pub(super) fn new(roots: Vec<PathBuf>, rules: Arc<Rules>) -> Self {
         Self {
             rules,
             names: Names::default(),
-            roots: roots.to_vec().into_iter(),
+            roots: roots.into_iter(),
             ancestors: HashSet::new(),
             ready: VecDeque::new(),
             stack: Vec::new(),
