@@ -22,6 +22,9 @@ pub trait Monitor: Debug + Send + Sync {
     /// A piece of work begins: `start("files.host", "save", Unit::Bytes)`.
     fn start(&self, subject: &str, action: &str, unit: Unit) -> Arc<dyn Task>;
 
+    /// Whether somebody sees how far the work is, so that finding out the total is worth a walk through the source.
+    fn is_watched(&self) -> bool;
+
     /// One line for people, at normal verbosity, printed without tearing a progress bar.
     fn say(&self, line: &str);
 }
@@ -48,6 +51,10 @@ pub struct Silent;
 impl Monitor for Silent {
     fn start(&self, _subject: &str, _action: &str, _unit: Unit) -> Arc<dyn Task> {
         Arc::new(Silent)
+    }
+
+    fn is_watched(&self) -> bool {
+        false
     }
 
     fn say(&self, _line: &str) {}
@@ -87,6 +94,10 @@ impl Monitor for Recording {
     fn start(&self, subject: &str, action: &str, _unit: Unit) -> Arc<dyn Task> {
         self.push(format!("{subject}: {action}"));
         Arc::new(self.clone())
+    }
+
+    fn is_watched(&self) -> bool {
+        true
     }
 
     fn say(&self, line: &str) {

@@ -50,7 +50,8 @@ pub trait Tree: Send + Sync {
     /// May be called more than once; each call reads the source anew.
     fn entries(&self) -> Entries;
 
-    /// The sum of the sizes of all regular files in bytes, when that is known without reading everything.
+    /// The sum of the sizes of all regular files in bytes, when that can be told without reading them. May walk the whole source; it is
+    /// asked only when somebody watches and no earlier point tells what to expect.
     fn size(&self) -> Option<u64>;
 
     /// Lets go of the source. An error means: what was read is not whole, and no snapshot may be made of it.

@@ -106,6 +106,10 @@ impl Monitor for Terminal {
         Arc::new(BarTask { bar, unit, files, has_total: AtomicBool::new(false) })
     }
 
+    fn is_watched(&self) -> bool {
+        true
+    }
+
     fn say(&self, line: &str) {
         self.bars.suspend(|| print(line));
     }
@@ -192,6 +196,10 @@ impl Monitor for Lines {
             total: AtomicU64::new(0),
             files: AtomicU64::new(0),
         })
+    }
+
+    fn is_watched(&self) -> bool {
+        self.json
     }
 
     fn say(&self, line: &str) {

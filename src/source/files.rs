@@ -111,7 +111,7 @@ impl Tree for FilesTree {
     }
 
     fn size(&self) -> Option<u64> {
-        None
+        Some(self.entries().flatten().map(|entry| entry.node.meta.size).fold(0, u64::saturating_add))
     }
 
     fn finish(self: Box<Self>) -> Result<()> {

@@ -12,6 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use rustic_core::{ErrorKind, ReadSource, ReadSourceEntry, ReadSourceOpen, RusticError, RusticResult};
 
 use crate::monitor::Task;
+use crate::output::printable;
 use crate::source::{Content, Entries, Entry, Problem, Severity, Tree};
 
 /// How many problems of each severity are kept by name; the rest are only counted, so that a source in which nothing can be
@@ -78,6 +79,10 @@ impl Reading {
         &self.seen
     }
 
+    pub(super) fn tree(&self) -> &dyn Tree {
+        &*self.tree
+    }
+
     pub(super) fn into_tree(self) -> Box<dyn Tree> {
         self.tree
     }
@@ -115,6 +120,7 @@ impl Iterator for ReadingEntries {
                         self.seen.add(Problem { path, error, severity: Severity::Unread });
                         continue;
                     }
+                    tracing::debug!("{}", printable(path.as_os_str()));
                     if !node.is_dir() {
                         self.seen.given.fetch_add(1, Ordering::Relaxed);
                         self.task.advance_files(1);

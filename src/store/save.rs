@@ -4,6 +4,7 @@
 //! whole, and with the tag that tells when something is missing. Until then [`super::gate`] holds it back.
 
 use std::sync::Arc;
+use std::thread;
 
 use anyhow::{Context, Result, anyhow, bail};
 use chrono::{DateTime, Utc};
@@ -51,7 +52,7 @@ impl Store {
         let mut snapshot = points::new_snapshot(item, options.time)?;
         let repository = self.indexed()?;
 
-        let total = tree.size().or_else(|| options.newest.and_then(|point| point.bytes));
+        let total = options.newest.and_then(|point| point.bytes);
         let start = |action| {
             let task = monitor.start(&item.id, action, Unit::Bytes);
             if let Some(total) = total {
@@ -69,7 +70,12 @@ impl Store {
         let reading = Reading::new(tree, task.clone());
         snapshot = match unchanged {
             Some(snapshot) => snapshot,
-            None => self.archive(&repository, &reading, snapshot, item, options, &task)?,
+            None => thread::scope(|scope| {
+                if total.is_none() && monitor.is_watched() {
+                    scope.spawn(|| reading.tree().size().inspect(|&size| task.expect(size)));
+                }
+                self.archive(&repository, &reading, snapshot, item, options, &task)
+            })?,
         };
         task.finish();
 
