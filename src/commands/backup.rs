@@ -227,12 +227,16 @@ impl Run<'_> {
     }
 
     fn prune(&self, store: &Store, report: &Report) -> Result<()> {
-        let points = store.points()?;
         let is_well = |item: &ItemReport| matches!(item.outcome, Outcome::Saved(_) | Outcome::Incomplete(_));
         let saved: Vec<&str> =
             report.items.iter().filter(|item| is_well(item)).map(|item| item.item.as_str()).collect();
+        if saved.is_empty() {
+            // A timer asks every half hour; without a new point there is nothing more to remove than before.
+            return Ok(());
+        }
         // A safety point goes with the item it was made for.
         let belongs = |item: &str| saved.contains(&item.strip_suffix(SAFETY_SUFFIX).unwrap_or(item));
+        let points = store.points()?;
         let plans = prune::plan(self.config, &points, belongs, self.context);
         let summary = prune::carry_out(store, &plans, &SpaceArgs::default(), self.args.dry_run)?;
         self.context.monitor.say(&summary);

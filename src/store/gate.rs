@@ -15,6 +15,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use rustic_core::{BytesList, ErrorKind, FileType, Id, ReadBackend, RusticError, RusticResult, WriteBackend};
 
+use super::trouble::is_missing;
 use crate::logging;
 
 /// How long a server may take for one piece of work, all tries of it and the slowest upload included.
@@ -142,7 +143,11 @@ impl WriteBackend for Gate {
 
     fn remove(&self, tpe: FileType, id: &Id, cacheable: bool) -> RusticResult<()> {
         let id = *id;
-        self.ask(move |inner| inner.remove(tpe, &id, cacheable))
+        match self.ask(move |inner| inner.remove(tpe, &id, cacheable)) {
+            // Somebody else's prune was there before; what is to go is gone.
+            Err(error) if is_missing(&error) => Ok(()),
+            removed => removed,
+        }
     }
 }
 
