@@ -4,6 +4,7 @@
 //! what a snapshot of ours looks like is fixed in [`points`]. Runs against the same repository are kept apart by the caller ([`crate::lock`]).
 
 use std::fmt;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::{Context, Result, anyhow};
@@ -18,6 +19,7 @@ use crate::error::{Annotate, ExitCode};
 use crate::monitor::Monitor;
 use crate::timeline::Point;
 
+mod cache;
 mod gate;
 mod location;
 pub mod node;
@@ -48,6 +50,8 @@ pub struct Store {
     gate: Arc<Gate>,
     key: MasterKey,
     options: RepositoryOptions,
+    /// Where the cache of this repository is, if there is one.
+    cache: Option<PathBuf>,
     bars: Bars,
 }
 
@@ -74,7 +78,7 @@ impl Store {
         let password = config.password.read()?;
         let opened = unopened.repository()?.open(&Credentials::password(&*password));
         match opened {
-            Ok(opened) => Ok(unopened.into_store(opened.key())),
+            Ok(opened) => Ok(unopened.into_store(&opened)),
             Err(error) if error.is_incorrect_password() => {
                 Err(anyhow!("the repository at {repository} does not open with this password"))
                     .hint(format!("Check {}: it must hold the password the store was made with.", config.password))
@@ -110,8 +114,7 @@ impl Store {
             .init(&Credentials::password(&*password), &KeyOptions::default(), &ConfigOptions::default())
             .map_err(|error| explain(*error))
             .with_context(|| format!("make a repository at {repository}"))?;
-        let key = made.key();
-        Ok(unopened.into_store(key))
+        Ok(unopened.into_store(&made))
     }
 
     /// Where the store is, as configured.
@@ -121,7 +124,16 @@ impl Store {
 
     /// The saved tree of a point, for reading.
     pub fn tree(&self, point: &Point) -> Result<SavedTree> {
+        self.trust_cached_trees();
         SavedTree::load(self.indexed()?, point.clone())
+    }
+
+    /// Sees to it that trees in the cache are right, before work that would end at one that is not; a backup reads more files
+    /// in its place.
+    fn trust_cached_trees(&self) {
+        if let Some(cache) = &self.cache {
+            cache::drop_damaged(cache, &[FileType::Pack]);
+        }
     }
 
     fn opened(&self) -> Result<Repository<OpenStatus>> {
@@ -175,8 +187,14 @@ impl Unopened {
         }
     }
 
-    fn into_store(self, key: MasterKey) -> Store {
-        Store { repository: self.repository, gate: self.gate, key, options: self.options, bars: self.bars }
+    fn into_store(self, opened: &Repository<OpenStatus>) -> Store {
+        let cache =
+            self.options.cache_dir.as_ref().map(|directory| directory.join(opened.config().id.to_hex().as_str()));
+        if let Some(cache) = &cache {
+            cache::drop_damaged(cache, &[FileType::Index, FileType::Snapshot]);
+        }
+        let Self { repository, gate, options, bars } = self;
+        Store { repository, gate, key: opened.key(), options, cache, bars }
     }
 }
 

@@ -124,7 +124,7 @@ impl Run<'_> {
                 self.back_up_source(&job, &selectors, &store, &points, &mut report)?;
             }
         }
-        self.complain_of_stale(&store, &mut report)?;
+        self.complain_of_stale(&store, &mut report);
         if self.args.prune
             && let Err(error) = self.prune(&store, &report)
         {
@@ -211,19 +211,26 @@ impl Run<'_> {
     }
 
     /// A source may be away, but not for longer than `max-age`: then the run is not well, and the monitor hears of it.
-    fn complain_of_stale(&self, store: &Store, report: &mut Report) -> Result<()> {
-        if self.args.dry_run {
-            return Ok(());
+    fn complain_of_stale(&self, store: &Store, report: &mut Report) {
+        let away = |item: &&ItemReport| matches!(item.outcome, Outcome::Away(_));
+        let away: Vec<&str> = report.items.iter().filter(away).map(|item| item.item.as_str()).collect();
+        if self.args.dry_run || away.is_empty() {
+            return;
         }
-        let points = store.points()?;
-        let away = report.items.iter().filter(|item| matches!(item.outcome, Outcome::Away(_)));
-        let stale: Vec<Error> = away
-            .map(|item| Freshness::of(&item.item, self.config, &points, self.context.now()))
-            .filter(Freshness::is_stale)
-            .map(|freshness| stale_error(&freshness))
-            .collect();
-        report.errors.extend(stale);
-        Ok(())
+        match store.points() {
+            Ok(points) => {
+                let freshness = |item: &str| Freshness::of(item, self.config, &points, self.context.now());
+                let stale: Vec<Error> = away
+                    .into_iter()
+                    .map(freshness)
+                    .filter(Freshness::is_stale)
+                    .map(|freshness| stale_error(&freshness))
+                    .collect();
+                report.errors.extend(stale);
+            }
+            // What became of each item is known and must be told all the same.
+            Err(error) => report.errors.push(error.context("see how old the newest points are")),
+        }
     }
 
     fn prune(&self, store: &Store, report: &Report) -> Result<()> {

@@ -61,7 +61,12 @@ impl Gate {
         let Some(patience) = self.patience else { return work(&*self.inner) };
         let (sender, receiver) = mpsc::channel();
         let inner = Arc::clone(&self.inner);
-        thread::spawn(move || drop(sender.send(work(&*inner))));
+        thread::spawn(move || {
+            let result = work(&*inner);
+            // Let go of before the answer: whoever waits for it may be the last to hold the backend, and ends what it started.
+            drop(inner);
+            drop(sender.send(result));
+        });
         receiver.recv_timeout(patience).unwrap_or_else(|error| {
             let text = match error {
                 RecvTimeoutError::Timeout => format!("no answer within {} s", patience.as_secs()),

@@ -17,7 +17,9 @@ use crate::error::Annotate;
 const NOT_AUTHENTIC: &str = "C001";
 
 /// What a cause contains, and what whoever reads it can do. The first that fits is shown.
-const HINTS: [(&[&str], &str); 7] = [
+const HINTS: [(&[&str], &str); 9] = [
+    (&["`rclone version`"], "Install rclone, which does the work for `rclone:` repositories."),
+    (&["rclone exited"], "Run `rclone lsd REMOTE:` as the same user; it says what is wrong with the remote."),
     (&["another host key"], "Find out why before you trust it. If it is right, replace the line in `known_hosts`."),
     (&["ost key verification failed"], "Connect once with `ssh`, compare the fingerprint, and accept the host key."),
     (&NO_BUCKET, "Make the bucket first, or correct `repository` in the configuration."),
@@ -41,7 +43,15 @@ const HINTS: [(&[&str], &str); 7] = [
         "Check that the server speaks https there, with a certificate that is valid.",
     ),
     (
-        &["error sending request", "onnection", "resolve hostname", "No route to host", "timed out", "no answer"],
+        &[
+            "error sending request",
+            "body error",
+            "onnection",
+            "resolve hostname",
+            "No route to host",
+            "timed out",
+            "no answer",
+        ],
         "Is the server running and within reach? Then correct `repository`; `retry` under [store.options] says how often to try.",
     ),
 ];

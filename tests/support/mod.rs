@@ -10,6 +10,7 @@ pub mod env;
 pub mod fault;
 pub mod http;
 pub mod outcome;
+pub mod proxy;
 pub mod rclone;
 pub mod seaweed;
 pub mod sshd;

@@ -36,11 +36,6 @@ impl Outcome {
         self
     }
 
-    /// Whether a signal ended the program.
-    pub fn was_killed(&self) -> bool {
-        self.code.is_none()
-    }
-
     /// Standard output contains this.
     #[track_caller]
     pub fn stdout_has(self, text: &str) -> Self {

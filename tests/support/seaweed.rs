@@ -21,7 +21,8 @@ pub struct SeaweedFs {
     /// The server itself, for tests that stop it half-way.
     pub daemon: Daemon,
     ports: [u16; 8],
-    port: u16,
+    /// The S3 port on 127.0.0.1.
+    pub port: u16,
     _directory: TempDir,
 }
 

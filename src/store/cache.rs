@@ -1,0 +1,59 @@
+//! The cache of a repository: disposable, and believed only as far as it is right.
+//!
+//! rustic_core keeps indexes, snapshots and packs of trees there and believes what it finds if its length is right. After a loss
+//! of power that may be zero bytes, and then each run would take the store for damaged. The name of every file is the SHA-256 of
+//! its content: what does not fit goes, and is fetched again when it is needed.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::path::Path;
+
+use rustic_core::FileType;
+use sha2::{Digest, Sha256};
+
+/// Removes from the cache of a repository what is not what its name says.
+///
+/// Without a word of what cannot be read or removed: rustic_core passes it over, or says so.
+pub(super) fn drop_damaged(cache: &Path, kinds: &[FileType]) {
+    for kind in kinds {
+        drop_below(&cache.join(kind.dirname()));
+    }
+}
+
+fn drop_below(directory: &Path) {
+    for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
+        let path = entry.path();
+        if path.is_dir() {
+            drop_below(&path);
+        } else if fs::read(&path).is_ok_and(|content| entry.file_name() != *hex(&Sha256::digest(content))) {
+            tracing::debug!("removing {} from the cache: it is damaged", path.display());
+            drop(fs::remove_file(&path));
+        }
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::with_capacity(64), |mut hex, byte| {
+        // Writing to a string does not fail.
+        let _ = write!(hex, "{byte:02x}");
+        hex
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_is_not_what_its_name_says_goes() {
+        let cache = tempfile::tempdir().unwrap();
+        let directory = cache.path().join("index/e3");
+        fs::create_dir_all(&directory).unwrap();
+        let of_nothing = directory.join("e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
+        let wrong = directory.join("e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b856");
+        fs::write(&of_nothing, "").unwrap();
+        fs::write(&wrong, "").unwrap();
+        drop_damaged(cache.path(), &[FileType::Index, FileType::Pack]);
+        assert!(of_nothing.exists() && !wrong.exists());
+    }
+}

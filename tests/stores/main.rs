@@ -1,0 +1,49 @@
+//! Stores on every kind of server, real ones; servers that fail; surroundings that lack something.
+
+mod outages;
+mod servers;
+#[path = "../support/mod.rs"]
+mod support;
+mod surroundings;
+
+use support::env::{PASSWORD, TestEnv};
+use support::outcome::Outcome;
+use support::{rclone, seaweed};
+
+/// A configuration with this store, options of the store, and one source.
+fn configure(env: &TestEnv, repository: &str, options: &str) {
+    env.config(&format!(
+        "[store]\nrepository = \"{repository}\"\npassword-file = \"{{root}}/store.password\"\n[store.options]\n{options}\n\
+         [files.home]\npaths = [\"{{root}}/source\"]\n[[retention]]\npolicy = \"1\"\n"
+    ));
+}
+
+/// Content that neither repeats nor compresses.
+fn noise(seed: u64, length: usize) -> Vec<u8> {
+    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    let mut next = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state.to_le_bytes()
+    };
+    (0..length.div_ceil(8)).flat_map(|_| next()).take(length).collect()
+}
+
+/// An error as people should meet it: one line that says this, and a hint; no debug output, no secret; exit code 1.
+#[track_caller]
+fn is_clear(outcome: Outcome, says: &str, hints: &str) {
+    let outcome = outcome.code(1).stderr_has(says).stderr_has(hints);
+    let lines: Vec<&str> = outcome.stderr.lines().collect();
+    let outcome = outcome
+        .clone()
+        .stderr_lacks("Context:")
+        .stderr_lacks("context: {")
+        .stderr_lacks("headers")
+        .stderr_lacks("Backtrace");
+    assert!(lines.len() <= 3 && outcome.stderr.len() < 700, "{}", outcome.stderr);
+    assert!(lines[0].starts_with("error: ") || lines[0].contains("  failed  "), "{}", outcome.stderr);
+    for secret in [PASSWORD, rclone::PASSWORD, seaweed::SECRET_ACCESS_KEY, "wrong-secret"] {
+        assert!(!outcome.stderr.contains(secret) && !outcome.stdout.contains(secret), "{}", outcome.stderr);
+    }
+}
