@@ -199,7 +199,7 @@ impl Monitor for Lines {
     }
 
     fn is_watched(&self) -> bool {
-        self.json
+        false
     }
 
     fn say(&self, line: &str) {

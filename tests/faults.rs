@@ -509,10 +509,8 @@ fn nothing_is_freed_while_a_snapshot_cannot_be_read() {
     env.run(["prune", "--keep-delete", "0s"]).code(1).stderr_has(&first[..8]);
     env.run(["verify"]).code(1);
     assert_eq!(packs(&env), packs_before);
-    // The damaged one was kept beside the store when it was read.
+    // The damaged one was kept beside the store when it was read, and does not hide the one that is whole again.
     fs::write(env.store().join("snapshots").join(&first), whole).unwrap();
-    env.run(["list"]).code(0).stderr_has("hint: Run `holdall verify --read-data`. If the store is whole, its cache ");
-    fs::remove_dir_all(env.path("cache")).unwrap();
-    env.run(["verify", "--read-data"]).code(0);
     assert_eq!(points(&env).len(), 2);
+    env.run(["verify", "--read-data"]).code(0);
 }
