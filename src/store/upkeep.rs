@@ -2,14 +2,19 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::thread;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
 use rustic_core::jiff::Span;
-use rustic_core::{CheckOptions, LimitOption, PruneOptions, ReadSubsetOption};
+use rustic_core::{CheckOptions, CheckResults, LimitOption, OpenStatus, PruneOptions, ReadSubsetOption, Repository};
 
 use super::trouble::explain_finding;
 use super::{Store, explain, local_path};
 use crate::cleanup::Guard;
+use crate::error::Annotate;
+
+/// How often a check is begun before it is given up.
+const CHECKS: u32 = 5;
 
 /// How to free space. A pack is first marked, then deleted by a later run, so that a backup that runs beside it loses nothing.
 #[derive(Debug, Clone)]
@@ -88,8 +93,7 @@ impl Store {
         };
         reading.no_cache = scratch.is_none();
         reading.cache_dir = scratch.as_ref().map(|(path, _)| path.clone());
-        let opened = self.opened_with(&reading)?;
-        let results = opened.check(options).map_err(|error| explain(*error)).context("check the repository")?;
+        let results = check(&self.opened_with(&reading)?, options)?;
         let mut findings = Findings::default();
         for (level, finding) in results.0 {
             let text = explain_finding(&finding);
@@ -104,6 +108,21 @@ impl Store {
         }
         Ok(findings)
     }
+}
+
+/// Has rustic_core check the repository.
+///
+/// It gives threads of its own a tenth of a second to end before it reads packs, and panics when a busy machine lets them have less
+/// than they need. A check changes nothing, so it is done again.
+fn check(repository: &Repository<OpenStatus>, options: CheckOptions) -> Result<CheckResults> {
+    for _ in 0..CHECKS {
+        let done = thread::scope(|scope| scope.spawn(|| repository.check(options)).join());
+        if let Ok(checked) = done {
+            return checked.map_err(|error| explain(*error)).context("check the repository");
+        }
+        tracing::warn!("the check did not get to its end on this busy machine; doing it again");
+    }
+    Err(anyhow!("the check came to no end {CHECKS} times")).hint("Run it again when this machine has less to do.")
 }
 
 /// A directory that goes with its guard, also when a signal ends the program.
