@@ -1,6 +1,6 @@
 //! The configuration as the program uses it.
 //!
-//! Written form ([`file`]) and used form (here) differ: the first is what serde can read strictly, the second has parsed policies,
+//! Written form ([`mod@file`]) and used form (here) differ: the first is what serde can read strictly, the second has parsed policies,
 //! durations and globs, and can only be made by [`validate`], which finds every problem before anything is done.
 
 use std::collections::BTreeMap;

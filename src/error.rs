@@ -1,6 +1,6 @@
 //! Errors as people meet them: what was being done, why it failed, what to type next, and the exit code.
 //!
-//! The application carries [`anyhow::Error`]. A [`Hint`] and an [`ExitCode`] are annotations around such an error: they
+//! The application carries [`anyhow::Error`]. A hint and an [`ExitCode`] are annotations around such an error: they
 //! leave its message and its chain of causes as they were, and are looked for by `main` only.
 
 use std::fmt;

@@ -1,7 +1,7 @@
 //! Which points to keep: read a policy, say it in words, plan. Pure; the time of planning is an argument.
 //!
 //! A policy is `[keep] ("," rule)*`, where `keep` is a number and a rule is a period and a time to live: `6,1h2d,1d2w`. Nothing is removed here;
-//! commands hand the points that [`plan`] does not keep to [`crate::timeline::Timeline::remove`].
+//! commands hand the points that [`plan()`] does not keep to [`crate::timeline::Timeline::remove`].
 
 use std::fmt;
 

@@ -24,8 +24,11 @@ use crate::timeline::Timeline;
     after_help = "+ added  - removed  M other content  U other owner, mode, time or attributes only  T other type"
 )]
 pub struct DiffArgs {
-    /// The older point: ITEM[@POINT][:PATH]; POINT is latest, latest~N, an id or a date
-    #[arg(value_name = "OLD")]
+    /// A point spec, see [`crate::select`].
+    #[arg(
+        value_name = "OLD",
+        help = "The older point: ITEM[@POINT][:PATH]; POINT is latest, latest~N, an id or a date"
+    )]
     old: String,
 
     /// The newer point; without a PATH, that of the older one

@@ -20,8 +20,11 @@ use archive::Archive;
 /// Arguments of `dump`.
 #[derive(Debug, clap::Args)]
 pub struct DumpArgs {
-    /// What to write: ITEM[@POINT][:PATH]; POINT is latest, latest~N, an id or a date
-    #[arg(value_name = "SPEC")]
+    /// A point spec, see [`crate::select`].
+    #[arg(
+        value_name = "SPEC",
+        help = "What to write: ITEM[@POINT][:PATH]; POINT is latest, latest~N, an id or a date"
+    )]
     spec: String,
 }
 

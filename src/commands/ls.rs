@@ -23,8 +23,8 @@ use rows::{JsonRows, path_text};
 /// Arguments of `ls`.
 #[derive(Debug, clap::Args)]
 pub struct LsArgs {
-    /// What to list: ITEM[@POINT][:PATH]; POINT is latest, latest~N, an id or a date
-    #[arg(value_name = "SPEC")]
+    /// A point spec, see [`crate::select`].
+    #[arg(value_name = "SPEC", help = "What to list: ITEM[@POINT][:PATH]; POINT is latest, latest~N, an id or a date")]
     spec: String,
 
     /// Show mode, owner, group, size and time (UTC)

@@ -27,8 +27,11 @@ const PROBLEMS_SHOWN: usize = 20;
 #[derive(Debug, clap::Args)]
 #[command(group = clap::ArgGroup::new("destination").required(true).args(["to", "in_place"]))]
 pub struct RestoreArgs {
-    /// What to bring back: ITEM[@POINT][:PATH]; POINT is latest, latest~N, an id or a date
-    #[arg(value_name = "SPEC")]
+    /// A point spec, see [`crate::select`].
+    #[arg(
+        value_name = "SPEC",
+        help = "What to bring back: ITEM[@POINT][:PATH]; POINT is latest, latest~N, an id or a date"
+    )]
     spec: String,
 
     /// Restore below this directory; with :PATH, what is in PATH lands in it

@@ -160,7 +160,7 @@ fn reuse(
     let begun = Zoned::now();
     let found = repository.get_snapshots(&[&parent.id]).map_err(|error| explain(*error))?;
     let Some(saved) = found.into_iter().next() else { return Ok(None) };
-    let Some(equal) = unchanged::compare(repository, saved.tree, tree.entries(), task) else {
+    let Some(equal) = unchanged::compare(repository, saved.tree, &item.paths, tree.entries(), task) else {
         return Ok(None);
     };
     let mut snapshot = snapshot.clone();

@@ -3,15 +3,17 @@
 //! Most runs of most sources find nothing changed. rustic_core's archiver takes as long for that as for a first look at small files: it
 //! hands every entry from thread to thread, and writes every directory anew to see that its hash is the same. So the entries are first compared
 //! with the saved tree, in one pass over both; only when all of them are equal in everything a snapshot holds is the saved tree used again. The
-//! archiver would have come to the same tree, so nothing else may be concluded here: at the first difference, or problem, it does its work.
+//! archiver would have come to the same tree (but for the times of the directories above the configured paths), so nothing else may be concluded
+//! here: at the first difference, or problem, it does its work.
 
+use std::path::{Path, PathBuf};
 use std::sync::mpsc;
 use std::thread;
 use std::vec;
 
 use rustic_core::{IndexedFullStatus, Repository, TreeId};
 
-use super::Node;
+use super::{Metadata, Node};
 use crate::monitor::Task;
 use crate::source::{Entries, Entry};
 
@@ -34,13 +36,14 @@ pub(super) struct Equal {
 pub(super) fn compare(
     repository: &Repository<IndexedFullStatus>,
     root: TreeId,
+    paths: &[PathBuf],
     entries: Entries,
     task: &dyn Task,
 ) -> Option<Equal> {
     thread::scope(|scope| {
         let (sender, loads) = mpsc::sync_channel(WAITING);
         scope.spawn(move || send(entries, &sender));
-        let mut comparison = Comparison { repository, levels: Vec::new(), equal: Equal::default() };
+        let mut comparison = Comparison { repository, paths, levels: Vec::new(), equal: Equal::default() };
         if !comparison.enter(root) {
             return None;
         }
@@ -74,6 +77,8 @@ fn send(entries: Entries, sender: &mpsc::SyncSender<Vec<Option<Entry>>>) {
 
 struct Comparison<'r> {
     repository: &'r Repository<IndexedFullStatus>,
+    /// The configured paths.
+    paths: &'r [PathBuf],
     /// What is left of each saved directory on the way down; the first is the root.
     levels: Vec<vec::IntoIter<Node>>,
     equal: Equal,
@@ -105,7 +110,10 @@ impl Comparison<'_> {
         }
         let Some(saved) = self.levels.last_mut().and_then(Iterator::next) else { return false };
         let new = &entry.node;
-        if saved.name != new.name || saved.node_type != new.node_type || saved.meta != new.meta {
+        if saved.name != new.name || saved.node_type != new.node_type {
+            return false;
+        }
+        if saved.meta != new.meta && !(self.is_above(&entry.path) && same_rights(&saved.meta, &new.meta)) {
             return false;
         }
         if saved.is_dir() {
@@ -117,8 +125,21 @@ impl Comparison<'_> {
         saved.content.iter().flatten().all(|id| self.repository.get_index_entry(id).is_ok())
     }
 
+    /// Whether a directory only leads to a configured path. Its times change with everything beside that path; they stay those of
+    /// the last point that was archived.
+    fn is_above(&self, directory: &Path) -> bool {
+        self.paths.iter().any(|path| path != directory && path.starts_with(directory))
+            && !self.paths.iter().any(|path| directory.starts_with(path))
+    }
+
     /// Whether nothing of the saved tree is left over.
     fn is_over(&self) -> bool {
         self.levels.iter().all(|level| level.len() == 0)
     }
+}
+
+/// Whether two directories have the same owner and may be used by the same people.
+fn same_rights(a: &Metadata, b: &Metadata) -> bool {
+    let rights = |meta: &Metadata| (meta.mode, meta.uid, meta.gid, meta.user.clone(), meta.group.clone());
+    rights(a) == rights(b) && a.extended_attributes == b.extended_attributes
 }

@@ -57,9 +57,13 @@ fn cache_may_go_at_any_time() {
 #[test]
 fn damage_in_the_cache_is_not_damage_in_the_store() {
     let env = with_store();
-    let zeroes = |content: &[u8]| vec![0; content.len()];
-    let flipped = |content: &[u8]| content.iter().enumerate().map(|(at, byte)| byte ^ u8::from(at == 40)).collect();
-    let damages: [&dyn Fn(&[u8]) -> Vec<u8>; 4] = [&|_| Vec::new(), &|_| b"rubbish".to_vec(), &zeroes, &flipped];
+    type Damage = fn(&[u8]) -> Vec<u8>;
+    let damages: [Damage; 4] = [
+        |_| Vec::new(),
+        |_| b"rubbish".to_vec(),
+        |content| vec![0; content.len()],
+        |content| content.iter().enumerate().map(|(at, byte)| byte ^ u8::from(at == 40)).collect(),
+    ];
     for damage in damages {
         let run = |arguments: &[&str]| {
             for file in files(&env.path("cache")) {
