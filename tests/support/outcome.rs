@@ -36,6 +36,11 @@ impl Outcome {
         self
     }
 
+    /// Whether a signal ended the program.
+    pub fn was_killed(&self) -> bool {
+        self.code.is_none()
+    }
+
     /// Standard output contains this.
     #[track_caller]
     pub fn stdout_has(self, text: &str) -> Self {

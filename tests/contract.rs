@@ -1,0 +1,210 @@
+//! What every driver must keep, asserted of each in the same words. A new driver adds one line to `drivers`.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::collections::{BTreeMap, HashSet};
+use std::fs;
+use std::io::Read;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+
+use holdall::config::{FilesConfig, SourceCommon};
+use holdall::monitor::Silent;
+use holdall::source::files::Files;
+use holdall::source::{Entry, Item, Readiness, Source, Tree};
+use tempfile::TempDir;
+
+/// A driver over a tree that `TREE` describes, with whatever it needs kept alive.
+struct Fixture {
+    kind: &'static str,
+    source: Box<dyn Source>,
+    /// Where the tree is inside the snapshot.
+    root: PathBuf,
+    _world: TempDir,
+}
+
+/// Every file of the tree with its content.
+const TREE: [(&str, &str); 6] = [
+    ("a/deep/er/file", "deep"),
+    ("a/empty", ""),
+    ("a.txt", "after the directory a, which is shorter"),
+    ("b\nnewline", "odd name"),
+    ("z/1", "one"),
+    ("z/10", "ten"),
+];
+
+fn drivers() -> Vec<Fixture> {
+    vec![files()]
+}
+
+fn files() -> Fixture {
+    let world = tempfile::tempdir().unwrap();
+    let root = world.path().join("tree");
+    for (path, content) in TREE {
+        let path = root.join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, content).unwrap();
+    }
+    symlink("../outside", root.join("z/link")).unwrap();
+    let config = FilesConfig {
+        common: SourceCommon { name: "test".into(), every: None, max_age: None, allow_empty: false },
+        paths: vec![root.clone()],
+        exclude: Vec::new(),
+        one_file_system: false,
+        exclude_caches: false,
+        exclude_larger_than: None,
+    };
+    let source = Box::new(Files::new(&config, &[]).unwrap());
+    Fixture { kind: "files", source, root, _world: world }
+}
+
+impl Fixture {
+    fn item(&self) -> Item {
+        self.source.items().unwrap().into_iter().next().unwrap()
+    }
+
+    fn tree(&self) -> Box<dyn Tree> {
+        self.source.open(&self.item(), None, &Silent).unwrap()
+    }
+
+    fn entries(&self) -> Vec<Entry> {
+        self.tree().entries().map(|entry| entry.unwrap()).collect()
+    }
+}
+
+fn text(entry: Entry) -> (PathBuf, String) {
+    let mut text = String::new();
+    entry.content.unwrap().open().unwrap().read_to_string(&mut text).unwrap();
+    (entry.path, text)
+}
+
+#[test]
+fn ready_source_says_so_and_names_its_items_after_itself() {
+    for fixture in drivers() {
+        assert_eq!(fixture.source.preflight().unwrap(), Readiness::Ready, "{}", fixture.kind);
+        for item in fixture.source.items().unwrap() {
+            assert_eq!(item.source, format!("{}.test", fixture.kind));
+            assert!(item.id == item.source || item.id.starts_with(&format!("{}/", item.source)), "{}", item.id);
+            assert!(item.paths.iter().all(|path| path.is_absolute()), "{:?}", item.paths);
+        }
+    }
+}
+
+#[test]
+fn parents_come_first_and_names_of_a_directory_in_byte_order() {
+    for fixture in drivers() {
+        let mut directories: HashSet<PathBuf> = HashSet::from(["/".into()]);
+        let mut last: BTreeMap<PathBuf, PathBuf> = BTreeMap::new();
+        for entry in fixture.entries() {
+            let parent = entry.path.parent().unwrap().to_path_buf();
+            assert!(directories.contains(&parent), "{}: {} before its parent", fixture.kind, entry.path.display());
+            let name = PathBuf::from(entry.path.file_name().unwrap());
+            assert_eq!(entry.node.name(), name.as_os_str(), "{}", fixture.kind);
+            if let Some(before) = last.insert(parent, name.clone()) {
+                assert!(before.as_os_str() < name.as_os_str(), "{}: {name:?} after {before:?}", fixture.kind);
+            }
+            if entry.node.is_dir() {
+                directories.insert(entry.path);
+            }
+        }
+    }
+}
+
+#[test]
+fn entries_of_one_directory_are_not_interrupted_by_those_of_another() {
+    for fixture in drivers() {
+        let mut open: Vec<PathBuf> = Vec::new();
+        let mut closed: HashSet<PathBuf> = HashSet::new();
+        for entry in fixture.entries() {
+            while open.last().is_some_and(|directory| !entry.path.starts_with(directory)) {
+                closed.extend(open.pop());
+            }
+            assert!(
+                !closed.iter().any(|path| entry.path.starts_with(path)),
+                "{}: {}",
+                fixture.kind,
+                entry.path.display()
+            );
+            if entry.node.is_dir() {
+                open.push(entry.path);
+            }
+        }
+    }
+}
+
+#[test]
+fn paths_are_plain_and_lead_to_the_root_of_the_item_or_below_it() {
+    for fixture in drivers() {
+        for entry in fixture.entries() {
+            let related = entry.path.starts_with(&fixture.root) || fixture.root.starts_with(&entry.path);
+            assert!(related && entry.path.is_absolute(), "{}: {}", fixture.kind, entry.path.display());
+        }
+    }
+}
+
+#[test]
+fn contents_open_in_any_order_and_on_other_threads() {
+    for fixture in drivers() {
+        let tree = fixture.tree();
+        let mut files: Vec<Entry> =
+            tree.entries().map(|entry| entry.unwrap()).filter(|entry| entry.node.is_file()).collect();
+        files.reverse();
+        let threads: Vec<_> = files.into_iter().map(|entry| std::thread::spawn(|| text(entry))).collect();
+        let read: BTreeMap<PathBuf, String> = threads.into_iter().map(|thread| thread.join().unwrap()).collect();
+        let expected: BTreeMap<PathBuf, String> =
+            TREE.iter().map(|(path, text)| (fixture.root.join(path), (*text).to_owned())).collect();
+        assert_eq!(read, expected, "{}", fixture.kind);
+    }
+}
+
+#[test]
+fn content_and_listed_size_agree_and_only_files_have_content() {
+    for fixture in drivers() {
+        for entry in fixture.entries() {
+            assert_eq!(entry.content.is_some(), entry.node.is_file(), "{}: {}", fixture.kind, entry.path.display());
+            let listed = entry.node.meta.size;
+            let read = if entry.node.is_file() { text(entry).1.len() as u64 } else { 0 };
+            assert_eq!(read, listed, "{}", fixture.kind);
+        }
+    }
+}
+
+#[test]
+fn size_that_is_told_is_right() {
+    for fixture in drivers() {
+        let expected: usize = TREE.iter().map(|(_, text)| text.len()).sum();
+        if let Some(size) = fixture.tree().size() {
+            assert_eq!(size, expected as u64, "{}", fixture.kind);
+        }
+    }
+}
+
+#[test]
+fn links_are_given_as_links() {
+    for fixture in drivers() {
+        let link = fixture.root.join("z/link");
+        let entry = fixture.entries().into_iter().find(|entry| entry.path == link).unwrap();
+        assert!(entry.node.is_symlink(), "{}", fixture.kind);
+        assert_eq!(entry.node.node_type.to_link(), Path::new("../outside"));
+    }
+}
+
+#[test]
+fn two_looks_at_the_same_tree_give_the_same() {
+    for fixture in drivers() {
+        let tree = fixture.tree();
+        let look =
+            || tree.entries().map(|entry| entry.map(|entry| (entry.path, entry.node)).unwrap()).collect::<Vec<_>>();
+        assert_eq!(look(), look(), "{}", fixture.kind);
+        tree.finish().unwrap();
+    }
+}
+
+#[test]
+fn tree_that_is_dropped_half_read_can_be_opened_again() {
+    for fixture in drivers() {
+        let tree = fixture.tree();
+        let first = tree.entries().next().unwrap().unwrap();
+        drop(tree);
+        assert_eq!(fixture.entries()[0].path, first.path, "{}", fixture.kind);
+    }
+}
