@@ -514,3 +514,33 @@ fn nothing_is_freed_while_a_snapshot_cannot_be_read() {
     assert_eq!(points(&env).len(), 2);
     env.run(["verify", "--read-data"]).code(0);
 }
+
+#[test]
+fn damaged_trees_are_reported_by_whatever_meets_them() {
+    let env = TestEnv::with_store_and(HOME).file("a/x", "x").file("large", noise(1 << 20, 8));
+    env.run(["backup"]).code(0);
+    let trees = packs(&env).remove(0);
+    let whole = fs::read(&trees).unwrap();
+    let says = format!("{} in the store is damaged", name_of(&trees));
+    // Cut short, and with one bit changed.
+    let mut flipped = whole.clone();
+    flipped[whole.len() / 2] ^= 1;
+    for damaged in [&whole[..whole.len() / 2], &flipped] {
+        fs::set_permissions(&trees, fs::Permissions::from_mode(0o600)).unwrap();
+        fs::write(&trees, damaged).unwrap();
+        let without_cache = |arguments: &[&str]| {
+            fs::remove_dir_all(env.path("cache")).unwrap();
+            env.run(arguments)
+        };
+        let item = without_cache(&["backup", "--json"]).code(3).line("item");
+        let problem = &item["problems"][0];
+        assert_eq!(problem["path"].as_str(), env.store().to_str(), "{item}");
+        assert!(problem["error"].as_str().unwrap().starts_with(&says), "{item}");
+        without_cache(&["ls", "-R", "files.home@latest~1"]).code(3).stderr_has(&says);
+        without_cache(&["prune"]).code(1).stderr_has(&says).stderr_has("hint: Run `holdall verify --read-data`.");
+        without_cache(&["verify"]).code(1).stdout_has(name_of(&trees));
+        fs::write(&trees, &whole).unwrap();
+        env.run(["verify", "--read-data"]).code(0);
+        fs::remove_file(env.store().join("snapshots").join(item["snapshot"].as_str().unwrap())).unwrap();
+    }
+}

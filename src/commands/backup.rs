@@ -60,10 +60,10 @@ pub fn run(args: &BackupArgs, context: &Context) -> Result<ExitCode> {
     let notifier = Arc::new(if args.dry_run { Notifier::silent() } else { Notifier::new(&config.notify) });
     let on_signal = Guard::new({
         let notifier = notifier.clone();
-        move |signal| {
-            if let Some(code) = signal {
-                notifier.signal(code);
-            }
+        move |signal| match signal {
+            Some(code) => notifier.signal(code),
+            // It is disarmed below, unless a panic goes by.
+            None => notifier.fail(&anyhow!("holdall broke off: this is a fault in the program"), ExitCode::Failed),
         }
     });
     let begun = Instant::now();

@@ -71,8 +71,11 @@ pub fn run(args: &LsArgs, context: &Context) -> Result<ExitCode> {
 fn entries(chosen: &Chosen, recursive: bool) -> Result<Box<dyn Iterator<Item = Result<SavedNode>> + Send>> {
     let node = chosen.node()?;
     if recursive {
-        let skipped = usize::from(node.is_dir());
-        return Ok(Box::new(chosen.saved.walk(chosen.path())?.skip(skipped)));
+        // Not the first one, whatever it is: of a directory that cannot be read it is the error.
+        let start = node.is_dir().then(|| chosen.path().to_path_buf());
+        let is_start =
+            move |found: &Result<SavedNode>| found.as_ref().is_ok_and(|found| Some(&found.path) == start.as_ref());
+        return Ok(Box::new(chosen.saved.walk(chosen.path())?.filter(move |found| !is_start(found))));
     }
     if !node.is_dir() {
         let path = chosen.path().to_path_buf();

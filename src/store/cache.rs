@@ -32,7 +32,8 @@ fn drop_below(directory: &Path) {
     }
 }
 
-fn hex(bytes: &[u8]) -> String {
+/// Bytes as rustic_core shows an id.
+pub(super) fn hex(bytes: &[u8]) -> String {
     bytes.iter().fold(String::with_capacity(64), |mut hex, byte| {
         // Writing to a string does not fail.
         let _ = write!(hex, "{byte:02x}");

@@ -1,10 +1,14 @@
-//! Stands before the repository's backend: holds snapshot files back while data is archived, and lets no listing pass that is
-//! not whole, and no server keep a run waiting for ever.
+//! Stands before the repository's backend: holds snapshot files back while data is archived, lets no damaged file and no listing
+//! pass that is not whole, and no server keep a run waiting for ever.
 //!
 //! rustic_core writes the snapshot at the end of `archive`, before the source could be asked whether what it gave was whole, and
 //! without the tag that an incomplete one must bear. So during `archive` the gate is closed: packs and indexes pass, a snapshot is
 //! taken and dropped. The caller then writes the one true snapshot through the open gate, or none.
+//!
+//! rustic_core's cache takes whole files as they come and cuts pieces out of them: a pack that was cut short makes it panic, on a
+//! thread that others wait for without end. But a file is named by the SHA-256 of its content, so a damaged one is known here.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
@@ -14,8 +18,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use rustic_core::{BytesList, ErrorKind, FileType, Id, ReadBackend, RusticError, RusticResult, WriteBackend};
+use sha2::{Digest, Sha256};
 
-use super::trouble::is_missing;
+use super::cache::hex;
+use super::trouble::{NOT_AUTHENTIC, is_missing};
 use crate::logging;
 
 /// How long a server may take for one piece of work, all tries of it and the slowest upload included.
@@ -29,11 +35,18 @@ pub(super) struct Gate {
     patience: Option<Duration>,
     closed: AtomicBool,
     last_snapshot: Mutex<Option<Id>>,
+    damaged: Mutex<BTreeSet<Id>>,
 }
 
 impl Gate {
     pub(super) fn new(inner: Arc<dyn WriteBackend>, patience: Option<Duration>) -> Self {
-        Self { inner, patience, closed: AtomicBool::new(false), last_snapshot: Mutex::new(None) }
+        let (closed, last_snapshot, damaged) = Default::default();
+        Self { inner, patience, closed, last_snapshot, damaged }
+    }
+
+    /// The files that were read so far and are not what their names say.
+    pub(super) fn damaged(&self) -> Vec<Id> {
+        self.damaged.lock().unwrap_or_else(PoisonError::into_inner).iter().copied().collect()
     }
 
     /// Runs `work` with the gate closed.
@@ -109,7 +122,16 @@ impl ReadBackend for Gate {
 
     fn read_full(&self, tpe: FileType, id: &Id) -> RusticResult<Bytes> {
         let id = *id;
-        self.ask(move |inner| inner.read_full(tpe, &id))
+        let content = self.ask(move |inner| inner.read_full(tpe, &id))?;
+        let is_named_by_hash = matches!(tpe, FileType::Pack | FileType::Index | FileType::Snapshot);
+        if is_named_by_hash && *id.to_hex().as_str() != *hex(&Sha256::digest(&content)) {
+            self.damaged.lock().unwrap_or_else(PoisonError::into_inner).insert(id);
+            let error = RusticError::new(ErrorKind::Verification, "{type} {id} in the store is damaged")
+                .attach_context("type", tpe.to_string())
+                .attach_context("id", id.to_string());
+            return Err(error.attach_error_code(NOT_AUTHENTIC));
+        }
+        Ok(content)
     }
 
     fn read_partial(&self, tpe: FileType, id: &Id, cacheable: bool, offset: u32, length: u32) -> RusticResult<Bytes> {

@@ -32,7 +32,8 @@ pub(super) struct Seen {
 }
 
 impl Seen {
-    fn add(&self, problem: Problem) {
+    /// Remembers a problem.
+    pub(super) fn add(&self, problem: Problem) {
         let counter = match problem.severity {
             Severity::Warning => &self.warnings,
             Severity::Unread => &self.unread,

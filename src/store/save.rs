@@ -79,6 +79,12 @@ impl Store {
         };
         task.finish();
 
+        for id in self.gate.damaged() {
+            // rustic_core passes over a saved tree that it cannot read; but the new point shares what the store has already.
+            let error =
+                format!("{id} in the store is damaged, and what this point shares with it; see `holdall verify`");
+            reading.seen().add(Problem { path: self.repository.clone().into(), error, severity: Severity::Unread });
+        }
         let summary = snapshot.summary.clone().unwrap_or_default();
         let problems = reading.seen().problems();
         let had_files = options.newest.and_then(|point| point.files).unwrap_or(0) > 0;
@@ -118,6 +124,7 @@ impl Store {
             problem_count,
         })
     }
+
     /// Lets rustic_core archive the tree; the snapshot it makes is held back.
     fn archive(
         &self,

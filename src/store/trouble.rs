@@ -13,8 +13,8 @@ use rustic_core::RusticError;
 use crate::config::locate;
 use crate::error::Annotate;
 
-/// What rustic_core calls an error of decryption.
-const NOT_AUTHENTIC: &str = "C001";
+/// rustic_core's code for what was read and is not what was written.
+pub(super) const NOT_AUTHENTIC: &str = "C001";
 
 /// What a cause contains, and what whoever reads it can do. The first that fits is shown.
 const HINTS: [(&[&str], &str); 9] = [

@@ -55,10 +55,20 @@ impl<'e> Fault<'e> {
 
     /// Lets a system call fail, each time that it is about this name (as the call spells it) or open file (by its path).
     pub fn failing(mut self, call: &str, name: impl AsRef<OsStr>, error: &str) -> Self {
-        self.under.extend(["strace", "-f", "-qqq", "-o", "/dev/null", "-P"].map(OsString::from));
+        self.under.extend(["strace", "-P"].map(OsString::from));
         self.under.push(name.as_ref().to_owned());
-        self.under.extend(["-e".into(), format!("trace={call}").into()]);
-        self.under.extend(["-e".into(), format!("inject={call}:error={error}").into()]);
+        self.inject(call, error)
+    }
+
+    /// From the `nth` thread on (from 1) each is refused, as by a limit of the service manager.
+    pub fn refusing_threads_from(mut self, nth: u32) -> Self {
+        self.under.push("strace".into());
+        self.inject("clone3", &format!("EAGAIN:when={nth}+"))
+    }
+
+    fn inject(mut self, call: &str, error: &str) -> Self {
+        let (trace, inject) = (format!("trace={call}"), format!("inject={call}:error={error}"));
+        self.under.extend(["-f", "-qqq", "-o", "/dev/null", "-e", &trace, "-e", &inject].map(OsString::from));
         self
     }
 
