@@ -1,5 +1,4 @@
 //! restic and holdall on one store, in each other's turn.
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::fs;
 
