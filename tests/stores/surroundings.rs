@@ -15,6 +15,9 @@ fn with_store() -> TestEnv {
     env
 }
 
+/// What becomes of the content of a file.
+type Damage<'d> = &'d dyn Fn(&[u8]) -> Vec<u8>;
+
 /// All files below a directory.
 fn files(directory: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path());
@@ -57,13 +60,9 @@ fn cache_may_go_at_any_time() {
 #[test]
 fn damage_in_the_cache_is_not_damage_in_the_store() {
     let env = with_store();
-    type Damage = fn(&[u8]) -> Vec<u8>;
-    let damages: [Damage; 4] = [
-        |_| Vec::new(),
-        |_| b"rubbish".to_vec(),
-        |content| vec![0; content.len()],
-        |content| content.iter().enumerate().map(|(at, byte)| byte ^ u8::from(at == 40)).collect(),
-    ];
+    let zeroes = |content: &[u8]| vec![0; content.len()];
+    let flipped = |content: &[u8]| content.iter().enumerate().map(|(at, byte)| byte ^ u8::from(at == 40)).collect();
+    let damages: [Damage; 4] = [&|_| Vec::new(), &|_| b"rubbish".to_vec(), &zeroes, &flipped];
     for damage in damages {
         let run = |arguments: &[&str]| {
             for file in files(&env.path("cache")) {
