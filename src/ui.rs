@@ -42,7 +42,7 @@ pub fn monitor(global: &Global, command: &Command) -> Arc<dyn Monitor> {
         return Arc::new(Silent);
     }
     let quiet = global.quiet || global.no_progress;
-    Arc::new(Lines { json: json && !global.no_progress, quiet, silent: global.quiet })
+    Arc::new(Lines { json, quiet, silent: global.quiet })
 }
 
 fn is_capable_terminal() -> bool {

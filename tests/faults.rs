@@ -328,8 +328,7 @@ fn changed_at_a(env: &TestEnv, command: &str) -> Outcome {
     assert!(rustix::process::geteuid().is_root(), "this test makes owners: run it as root");
     chown(env.source().join("a"), Some(NOBODY_ELSE), None).unwrap();
     let command = command.replace("{}", env.source().to_str().unwrap());
-    // To show how far it is, a first backup walks through the source twice at once.
-    Fault::new(env).at_first_of(NOBODY_ELSE, &command).run(["backup", "--json", "--no-progress"])
+    Fault::new(env).at_first_of(NOBODY_ELSE, &command).run(["backup", "--json"])
 }
 
 #[test]
