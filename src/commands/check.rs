@@ -30,9 +30,7 @@ struct Finding {
 pub fn run(args: &CheckArgs, context: &Context) -> Result<ExitCode> {
     let file = context.config_file();
     let mut findings = Vec::new();
-    let config = context.config();
-    let mut code = ExitCode::Done;
-    match config {
+    match context.config() {
         Ok(config) => {
             let sources = config.sources.len();
             let detail = format!("{}, {sources} {}", file.display(), if sources == 1 { "source" } else { "sources" });
@@ -42,27 +40,23 @@ pub fn run(args: &CheckArgs, context: &Context) -> Result<ExitCode> {
         Err(error) => findings.push(Finding { what: "configuration".into(), result: Err(error) }),
     }
     // Like any other command: 2, 10, 11 or 12 when that is what a run would end with.
-    if let Some(error) = findings.iter().find_map(|finding| finding.result.as_ref().err()) {
-        code = exit_code(error);
-    }
+    let first_error = findings.iter().find_map(|finding| finding.result.as_ref().err());
+    let code = first_error.map_or(ExitCode::Done, exit_code);
     print(context, &findings)?;
     Ok(code)
 }
 
 fn look(args: &CheckArgs, context: &Context, config: &Config, findings: &mut Vec<Finding>) -> Result<()> {
-    let store = open_store(context, config);
-    let points = match &store {
-        Ok(store) => store.points(),
-        Err(_) => Ok(Vec::new()),
-    };
-    let result = match (&store, &points) {
-        (Ok(store), Ok(points)) => Ok(format!("{}, {} points", store.repository(), points.len())),
-        _ => store
-            .and(points.as_ref().map_err(|error| anyhow::anyhow!("{}", chain(error))).cloned())
-            .map(|_| String::new()),
+    let looked = open_store(context, config).and_then(|store| Ok((store.points()?, store)));
+    let (points, result) = match looked {
+        Ok((points, store)) => {
+            let detail = format!("{}, {} points", store.repository(), points.len());
+            (points, Ok(detail))
+        }
+        Err(error) => (Vec::new(), Err(error)),
     };
     findings.push(Finding { what: "store".into(), result });
-    let wanted = select::resolve(&args.selectors, &known_items(config, points.as_deref().unwrap_or_default()))?;
+    let wanted = select::resolve(&args.selectors, &known_items(config, &points))?;
     for job in Job::all(config)? {
         let id = format!("{}/", job.id);
         if wanted.iter().any(|item| *item == job.id || item.starts_with(&id)) {
