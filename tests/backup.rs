@@ -389,3 +389,9 @@ fn what_changes_beside_the_source_is_no_change_of_the_source() {
     assert_eq!(unmodified, Some(1));
     assert_ne!(bytes, Some(0));
 }
+
+#[test]
+fn configuration_without_a_source_is_not_a_run_without_work() {
+    let env = TestEnv::with_store_and("");
+    env.run(["backup"]).code(2).stderr_has("names nothing to back up").stderr_has("hint: Add a source");
+}

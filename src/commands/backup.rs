@@ -110,6 +110,12 @@ struct Run<'r> {
 
 impl Run<'_> {
     fn run(&self) -> Result<Report> {
+        if self.config.sources.is_empty() {
+            // A run that saves nothing must not look like one that had nothing to do.
+            return Err(anyhow!("{} names nothing to back up", self.config.file.display()))
+                .hint("Add a source, for instance with `holdall onboard files host /etc /home`.")
+                .exit(ExitCode::Usage);
+        }
         let _lock = if self.args.dry_run { None } else { Some(lock_store(self.context, self.config)?) };
         let store = open_store(self.context, self.config)?;
         let points = store.points()?;
