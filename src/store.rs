@@ -20,6 +20,7 @@ use crate::monitor::Monitor;
 use crate::timeline::Point;
 
 mod cache;
+pub mod format;
 mod gate;
 mod location;
 pub mod node;
