@@ -11,6 +11,7 @@ use anyhow::Result;
 
 use crate::extract::{Extracted, RestoreOptions};
 use crate::monitor::Monitor;
+use crate::store::format::BlobId;
 use crate::store::{Node, SavedTree};
 
 pub mod files;
@@ -73,12 +74,31 @@ pub struct Entry {
 }
 
 /// The content of one regular file.
-pub struct Content(Box<dyn FnOnce() -> io::Result<Box<dyn Read + Send>> + Send>);
+#[derive(Debug)]
+pub enum Content {
+    /// To be read.
+    Read(Opener),
+    /// In the store already, in these blobs: a driver that knows that a file is unchanged, or only moved, need not give it again.
+    /// The size in the node must be that of the blobs together.
+    Stored(Vec<BlobId>),
+}
 
 impl Content {
-    /// Content that `open` gives, called at most once, on any thread, in any order.
+    /// Content that `open` gives, called at most once, on any thread.
     ///
-    /// An open that fails with [`io::ErrorKind::NotFound`] says that the file vanished since it was listed.
+    /// Contents are opened in about the order of their entries, several at a time; each is read to its end or dropped without waiting for any other, so
+    /// they may all come out of one sequential stream. An open that fails with [`io::ErrorKind::NotFound`] says that the file vanished since
+    /// it was listed.
+    pub fn new(open: impl FnOnce() -> io::Result<Box<dyn Read + Send>> + Send + 'static) -> Self {
+        Self::Read(Opener::new(open))
+    }
+}
+
+/// Opens the content of a file.
+pub struct Opener(Box<dyn FnOnce() -> io::Result<Box<dyn Read + Send>> + Send>);
+
+impl Opener {
+    /// See [`Content::new`].
     pub fn new(open: impl FnOnce() -> io::Result<Box<dyn Read + Send>> + Send + 'static) -> Self {
         Self(Box::new(open))
     }
@@ -89,9 +109,9 @@ impl Content {
     }
 }
 
-impl fmt::Debug for Content {
+impl fmt::Debug for Opener {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Content")
+        f.write_str("Opener")
     }
 }
 

@@ -5,7 +5,7 @@
 
 use std::fmt;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use anyhow::{Context, Result, anyhow};
 use rustic_core::repofile::MasterKey;
@@ -22,21 +22,21 @@ use crate::timeline::Point;
 mod cache;
 pub mod format;
 mod gate;
+mod ingest;
 mod location;
 pub mod node;
 pub mod points;
 mod progress;
-mod reading;
 pub mod save;
 pub mod saved;
 #[cfg_attr(not(test), expect(dead_code, reason = "used from the next commit on"))]
 mod seal;
 mod sftp;
 mod trouble;
-mod unchanged;
 pub mod upkeep;
 
 use gate::Gate;
+use ingest::Engine;
 pub use location::local_path;
 use progress::Bars;
 pub use rustic_core::repofile::{Metadata, Node, NodeType};
@@ -56,6 +56,8 @@ pub struct Store {
     /// Where the cache of this repository is, if there is one.
     cache: Option<PathBuf>,
     bars: Bars,
+    /// What the saves of this run share.
+    engine: Mutex<Option<Arc<Engine>>>,
 }
 
 impl fmt::Debug for Store {
@@ -197,7 +199,7 @@ impl Unopened {
             cache::drop_damaged(cache, &[FileType::Index, FileType::Snapshot]);
         }
         let Self { repository, gate, options, bars } = self;
-        Store { repository, gate, key: opened.key(), options, cache, bars }
+        Store { repository, gate, key: opened.key(), options, cache, bars, engine: Mutex::default() }
     }
 }
 

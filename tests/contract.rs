@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use holdall::config::{FilesConfig, SourceCommon};
 use holdall::monitor::Silent;
 use holdall::source::files::Files;
-use holdall::source::{Entry, Item, Readiness, Source, Tree};
+use holdall::source::{Content, Entry, Item, Readiness, Source, Tree};
 use tempfile::TempDir;
 
 /// A driver over a tree that `TREE` describes, with whatever it needs kept alive.
@@ -73,7 +73,8 @@ impl Fixture {
 
 fn text(entry: Entry) -> (PathBuf, String) {
     let mut text = String::new();
-    entry.content.unwrap().open().unwrap().read_to_string(&mut text).unwrap();
+    let Some(Content::Read(opener)) = entry.content else { panic!("{} has nothing to read", entry.path.display()) };
+    opener.open().unwrap().read_to_string(&mut text).unwrap();
     (entry.path, text)
 }
 

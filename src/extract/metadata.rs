@@ -49,9 +49,8 @@ pub(super) fn apply(subject: Subject<'_>, node: &Node) -> Vec<String> {
     for (name, error) in set_attributes(subject, meta) {
         note(&format!("set its extended attribute {name}"), Err(error.into()));
     }
-    let mode = meta.mode.map(node::mode_from_node).or(node.is_dir().then_some(0o755));
-    if let Some(mode) = mode.filter(|_| !node.is_symlink()) {
-        let mode = if keep_set_id { mode } else { mode & !SET_ID };
+    if !node.is_symlink() {
+        let mode = if keep_set_id { mode_of(node) } else { mode_of(node) & !SET_ID };
         note("set its mode", set_mode(subject, Mode::from_raw_mode(mode)));
     }
     note("set its times", set_times(subject, meta));
@@ -63,9 +62,13 @@ pub(super) fn matches(stat: &Stat, node: &Node) -> bool {
     let meta = &node.meta;
     let owner_is_right = !geteuid().is_root()
         || (meta.uid.is_none_or(|uid| uid == stat.st_uid) && meta.gid.is_none_or(|gid| gid == stat.st_gid));
-    let mode_is_right =
-        node.is_symlink() || meta.mode.is_none_or(|mode| node::mode_from_node(mode) == stat.st_mode & 0o7777);
+    let mode_is_right = node.is_symlink() || mode_of(node) == stat.st_mode & 0o7777;
     owner_is_right && mode_is_right && has_time(stat, node)
+}
+
+/// Permission and special bits. restic writes no mode that is zero; only a directory has one that is made up when it has none at all.
+fn mode_of(node: &Node) -> u32 {
+    node.meta.mode.map_or(if node.is_dir() { 0o755 } else { 0 }, node::mode_from_node)
 }
 
 /// Whether an existing thing was changed last when `node` was, to the nanosecond.

@@ -6,9 +6,10 @@
 
 use std::fmt::Write as _;
 use std::fs;
-use std::path::Path;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
 
-use rustic_core::FileType;
+use rustic_core::{FileType, Id};
 use sha2::{Digest, Sha256};
 
 /// Removes from the cache of a repository what is not what its name says.
@@ -17,6 +18,27 @@ use sha2::{Digest, Sha256};
 pub(super) fn drop_damaged(cache: &Path, kinds: &[FileType]) {
     for kind in kinds {
         drop_below(&cache.join(kind.dirname()));
+    }
+}
+
+/// Where rustic_core looks for a file in the cache of a repository.
+pub(super) fn path(cache: &Path, kind: FileType, id: &Id) -> PathBuf {
+    let hex = id.to_hex();
+    cache.join(kind.dirname()).join(&hex.as_str()[..2]).join(hex.as_str())
+}
+
+/// Keeps a file that goes into the store, so that it need not be fetched when it is wanted again.
+///
+/// Without a word of what cannot be written: it will be fetched.
+pub(super) fn put(cache: &Path, kind: FileType, id: &Id, content: &[u8]) {
+    let path = path(cache, kind, id);
+    let Some(directory) = path.parent() else { return };
+    let written = fs::create_dir_all(directory)
+        .and_then(|()| tempfile::NamedTempFile::new_in(directory))
+        .and_then(|mut file| file.write_all(content).map(|()| file))
+        .and_then(|file| file.persist(&path).map_err(|error| error.error));
+    if let Err(error) = written {
+        tracing::debug!("cannot keep {} in the cache: {error}", path.display());
     }
 }
 

@@ -78,6 +78,13 @@ impl From<BlobId> for Id {
     }
 }
 
+impl From<Id> for BlobId {
+    fn from(id: Id) -> Self {
+        // rustic_core gives the bytes of an id as digits only; those of an id are always 64.
+        Self::from_hex(id.to_hex().as_str()).unwrap_or(Self([0; 32]))
+    }
+}
+
 const DIGITS: &[u8; 16] = b"0123456789abcdef";
 
 /// Each byte as two hexadecimal digits.

@@ -1,16 +1,9 @@
-//! Stands before the repository's backend: holds snapshot files back while data is archived, lets no damaged file and no listing
-//! pass that is not whole, and no server keep a run waiting for ever.
-//!
-//! rustic_core writes the snapshot at the end of `archive`, before the source could be asked whether what it gave was whole, and
-//! without the tag that an incomplete one must bear. So during `archive` the gate is closed: packs and indexes pass, a snapshot is
-//! taken and dropped. The caller then writes the one true snapshot through the open gate, or none.
+//! Stands before the repository's backend: lets no damaged file and no listing pass that is not whole, and no server keep a run waiting for ever.
 //!
 //! rustic_core's cache takes whole files as they come and cuts pieces out of them: a pack that was cut short makes it panic, on a
 //! thread that others wait for without end. But a file is named by the SHA-256 of its content, so a damaged one is known here.
 
-use std::collections::BTreeSet;
 use std::io;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
@@ -27,34 +20,18 @@ use crate::logging;
 /// How long a server may take for one piece of work, all tries of it and the slowest upload included.
 pub(super) const PATIENCE: Duration = Duration::from_secs(30 * 60);
 
-/// A backend with a gate before it.
+/// The backend, watched.
 #[derive(Debug)]
 pub(super) struct Gate {
     inner: Arc<dyn WriteBackend>,
     /// `None`: as long as it takes; a disk that hangs cannot be left anyway.
     patience: Option<Duration>,
-    closed: AtomicBool,
     last_snapshot: Mutex<Option<Id>>,
-    damaged: Mutex<BTreeSet<Id>>,
 }
 
 impl Gate {
     pub(super) fn new(inner: Arc<dyn WriteBackend>, patience: Option<Duration>) -> Self {
-        let (closed, last_snapshot, damaged) = Default::default();
-        Self { inner, patience, closed, last_snapshot, damaged }
-    }
-
-    /// The files that were read so far and are not what their names say.
-    pub(super) fn damaged(&self) -> Vec<Id> {
-        self.damaged.lock().unwrap_or_else(PoisonError::into_inner).iter().copied().collect()
-    }
-
-    /// Runs `work` with the gate closed.
-    pub(super) fn hold_snapshots_during<T>(&self, work: impl FnOnce() -> T) -> T {
-        self.closed.store(true, Ordering::SeqCst);
-        let result = work();
-        self.closed.store(false, Ordering::SeqCst);
-        result
+        Self { inner, patience, last_snapshot: Mutex::default() }
     }
 
     /// The id of the snapshot that was written last; rustic_core does not tell it.
@@ -125,7 +102,6 @@ impl ReadBackend for Gate {
         let content = self.ask(move |inner| inner.read_full(tpe, &id))?;
         let is_named_by_hash = matches!(tpe, FileType::Pack | FileType::Index | FileType::Snapshot);
         if is_named_by_hash && *id.to_hex().as_str() != *hex(&Sha256::digest(&content)) {
-            self.damaged.lock().unwrap_or_else(PoisonError::into_inner).insert(id);
             let error = RusticError::new(ErrorKind::Verification, "{type} {id} in the store is damaged")
                 .attach_context("type", tpe.to_string())
                 .attach_context("id", id.to_string());
@@ -159,9 +135,6 @@ impl WriteBackend for Gate {
 
     fn write_bytes(&self, tpe: FileType, id: &Id, cacheable: bool, content: BytesList) -> RusticResult<()> {
         if tpe == FileType::Snapshot {
-            if self.closed.load(Ordering::SeqCst) {
-                return Ok(());
-            }
             *self.last_snapshot.lock().unwrap_or_else(PoisonError::into_inner) = Some(*id);
         }
         let id = *id;

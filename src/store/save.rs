@@ -1,19 +1,19 @@
 //! Saves a tree as a new point.
 //!
 //! The snapshot is the last thing written, once: after everything is in the repository, after the source has said that what it gave was
-//! whole, and with the tag that tells when something is missing. Until then [`super::gate`] holds it back.
+//! whole, and with the tag that tells when something is missing.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::thread;
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, anyhow};
 use chrono::{DateTime, Utc};
 use rustic_core::jiff::Zoned;
-use rustic_core::repofile::SnapshotFile;
-use rustic_core::{BackupOptions, IndexedFullStatus, ParentOptions, Repository};
+use rustic_core::repofile::{SnapshotFile, SnapshotSummary};
 
-use super::reading::Reading;
-use super::{Store, explain, points, unchanged};
+use super::format::BlobId;
+use super::ingest::{Engine, Ingest, Problems};
+use super::{Store, explain, points};
 use crate::error::Annotate;
 use crate::monitor::{Monitor, Task, Unit};
 use crate::report::Saved;
@@ -50,64 +50,34 @@ impl Store {
         monitor: &dyn Monitor,
     ) -> Result<Saved> {
         let mut snapshot = points::new_snapshot(item, options.time)?;
-        let repository = self.indexed()?;
-
-        let total = options.newest.and_then(|point| point.bytes);
-        let start = |action| {
-            let task = monitor.start(&item.id, action, Unit::Bytes);
-            if let Some(total) = total {
-                task.expect(total);
-            }
-            task
-        };
-        let mut unchanged = None;
-        if let Some(parent) = options.parent {
-            let task = start("compare");
-            unchanged = reuse(&repository, parent, &*tree, item, &snapshot, &*task)?;
-            task.finish();
-        }
-        let task = start("save");
-        let reading = Reading::new(tree, task.clone());
-        snapshot = match unchanged {
-            Some(snapshot) => snapshot,
-            None => thread::scope(|scope| {
-                if total.is_none() && monitor.is_watched() {
-                    scope.spawn(|| reading.tree().size().inspect(|&size| task.expect(size)));
-                }
-                self.archive(&repository, &reading, snapshot, item, options, &task)
-            })?,
-        };
+        let begun = Zoned::now();
+        let engine = self.engine()?;
+        let task = monitor.start(&item.id, "save", Unit::Bytes);
+        let problems = Problems::default();
+        let mut summary = snapshot.summary.take().unwrap_or_default();
+        let taken = self.take_in(&engine, &*tree, options, &mut snapshot, &mut summary, &problems, &task, monitor);
         task.finish();
-
-        for id in self.gate.damaged() {
-            // rustic_core passes over a saved tree that it cannot read; but the new point shares what the store has already.
-            let error =
-                format!("{id} in the store is damaged, and what this point shares with it; see `holdall verify`");
-            reading.seen().add(Problem { path: self.repository.clone().into(), error, severity: Severity::Unread });
+        if taken.is_err() {
+            // It counts on blobs that were not stored.
+            self.forget_engine();
         }
-        let summary = snapshot.summary.clone().unwrap_or_default();
-        let problems = reading.seen().problems();
-        let had_files = options.newest.and_then(|point| point.files).unwrap_or(0) > 0;
-        if summary.total_files_processed == 0 && had_files && !options.allow_empty {
-            if let Some(Problem { path, error, .. }) = problems.iter().find(|found| found.severity == Severity::Unread)
-            {
-                return Err(anyhow!("nothing could be read: {}: {error}", path.display()))
-                    .hint("May this user read it? holdall reads everything as root, or with CAP_DAC_READ_SEARCH.");
-            }
-            return Err(anyhow!("nothing is there, but the newest point has files")).hint(format!(
-                "Is something not mounted? If it is right that {} is empty now, set `allow-empty = true`.",
-                item.source
-            ));
-        }
-        let problem_count = reading.seen().problem_count();
-        if reading.seen().is_incomplete() {
+        taken?;
+        refuse_empty(&summary, item, options, &problems)?;
+        if problems.is_incomplete() {
             points::mark_incomplete(&mut snapshot);
         }
-        reading.into_tree().finish().context("the source broke off")?;
+        tree.finish().context("the source broke off")?;
 
+        summary.backup_end = Zoned::now();
+        summary.backup_duration = begun.duration_until(&summary.backup_end).as_secs_f64();
+        summary.total_duration = snapshot.time.duration_until(&summary.backup_end).as_secs_f64();
+        summary.backup_start = begun;
+        item.paths.iter().for_each(|path| snapshot.paths.add(path.to_string_lossy().into_owned()));
+        snapshot.summary = Some(summary.clone());
         let mut id = String::new();
         if !options.dry_run {
-            repository.save_snapshots(vec![snapshot]).map_err(|error| explain(*error)).context("write the snapshot")?;
+            let written = self.opened()?.save_snapshots(vec![snapshot]);
+            written.map_err(|error| explain(*error)).context("write the snapshot")?;
             let written = self.gate.last_snapshot().context("the snapshot was not written")?;
             id = written.to_hex().as_str().to_owned();
         }
@@ -120,71 +90,87 @@ impl Store {
             bytes_processed: summary.total_bytes_processed,
             bytes_added: summary.data_added,
             bytes_stored: summary.data_added_packed,
-            problems,
-            problem_count,
+            problems: problems.kept(),
+            problem_count: problems.count(),
         })
     }
 
-    /// Lets rustic_core archive the tree; the snapshot it makes is held back.
-    fn archive(
+    /// Has the engine take the tree in, and writes what came of it into the snapshot.
+    #[allow(clippy::too_many_arguments)]
+    fn take_in(
         &self,
-        repository: &Repository<IndexedFullStatus>,
-        reading: &Reading,
-        snapshot: SnapshotFile,
-        item: &Item,
+        engine: &Engine,
+        tree: &dyn Tree,
         options: &SaveOptions<'_>,
+        snapshot: &mut SnapshotFile,
+        summary: &mut SnapshotSummary,
+        problems: &Problems,
         task: &Arc<dyn Task>,
-    ) -> Result<SnapshotFile> {
-        let parent_options = match options.parent {
-            Some(parent) => ParentOptions::default().parents(vec![parent.id.clone()]),
-            None => ParentOptions::default().force(true),
-        };
-        let backup_options =
-            BackupOptions::default().no_scan(true).dry_run(options.dry_run).parent_opts(parent_options);
-        let archived = self.gate.hold_snapshots_during(|| {
-            self.bars.count_into(task, || repository.archive(&backup_options, reading, snapshot, &item.paths))
-        });
-        let archived = archived.map_err(|error| explain(*error)).context("write to the store")?;
-        let taken = archived.summary.as_ref().map_or(0, |summary| summary.total_files_processed);
-        let expected = reading.seen().expected_files();
-        if taken != expected {
-            // rustic_core logs an entry it could not store and goes on; then the snapshot would lack it.
-            bail!("the store took {taken} of {expected} files");
+        monitor: &dyn Monitor,
+    ) -> Result<()> {
+        let mut parent = None;
+        if let Some(point) = options.parent {
+            let repository = self.opened()?;
+            let found = repository.get_snapshots(&[&point.id]).map_err(|error| explain(*error));
+            let found = found.with_context(|| format!("read snapshot {}", point.short_id()))?;
+            if let Some(saved) = found.first() {
+                snapshot.parent = Some(saved.id);
+                snapshot.parents = vec![saved.id];
+                parent = Some(BlobId::from(*saved.tree));
+            }
         }
-        Ok(archived)
+        let total = options.newest.and_then(|point| point.bytes);
+        thread::scope(|scope| {
+            match total {
+                Some(total) => task.expect(total),
+                None if monitor.is_watched() => {
+                    scope.spawn(|| tree.size().inspect(|&size| task.expect(size)));
+                }
+                None => {}
+            }
+            let entries = tree.entries();
+            let work = Ingest { entries, parent, dry_run: options.dry_run, problems, task: &**task };
+            let root = engine.ingest(work, summary).context("write to the store")?;
+            snapshot.tree = rustic_core::Id::from(root).into();
+            Ok(())
+        })
+    }
+
+    /// The engine of this run: its index is read once, and what one item added the next one finds.
+    fn engine(&self) -> Result<Arc<Engine>> {
+        let mut engine = self.engine.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(engine) = &*engine {
+            return Ok(Arc::clone(engine));
+        }
+        let opened = Arc::new(Engine::open(self)?);
+        *engine = Some(Arc::clone(&opened));
+        Ok(opened)
+    }
+
+    /// Lets go of the engine, so that the next save reads the index anew.
+    pub(super) fn forget_engine(&self) {
+        *self.engine.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 }
 
-/// The snapshot with the tree of `parent`, when nothing changed since.
-fn reuse(
-    repository: &Repository<IndexedFullStatus>,
-    parent: &Point,
-    tree: &dyn Tree,
+/// A source that has nothing now and had something before is more likely not mounted than empty.
+fn refuse_empty(
+    summary: &SnapshotSummary,
     item: &Item,
-    snapshot: &SnapshotFile,
-    task: &dyn Task,
-) -> Result<Option<SnapshotFile>> {
-    let begun = Zoned::now();
-    let found = repository.get_snapshots(&[&parent.id]).map_err(|error| explain(*error))?;
-    let Some(saved) = found.into_iter().next() else { return Ok(None) };
-    let Some(equal) = unchanged::compare(repository, saved.tree, &item.paths, tree.entries(), task) else {
-        return Ok(None);
-    };
-    let mut snapshot = snapshot.clone();
-    let mut summary = snapshot.summary.take().unwrap_or_default();
-    summary.files_unmodified = equal.files;
-    summary.total_files_processed = equal.files;
-    summary.total_bytes_processed = equal.bytes;
-    summary.dirs_unmodified = equal.directories;
-    summary.total_dirs_processed = equal.directories;
-    summary.backup_end = Zoned::now();
-    summary.backup_duration = begun.duration_until(&summary.backup_end).as_secs_f64();
-    summary.total_duration = snapshot.time.duration_until(&summary.backup_end).as_secs_f64();
-    summary.backup_start = begun;
-    snapshot.summary = Some(summary);
-    item.paths.iter().for_each(|path| snapshot.paths.add(path.to_string_lossy().into_owned()));
-    snapshot.tree = saved.tree;
-    snapshot.parent = Some(saved.id);
-    snapshot.parents = vec![saved.id];
-    Ok(Some(snapshot))
+    options: &SaveOptions<'_>,
+    problems: &Problems,
+) -> Result<()> {
+    let had_files = options.newest.and_then(|point| point.files).unwrap_or(0) > 0;
+    if summary.total_files_processed > 0 || !had_files || options.allow_empty {
+        return Ok(());
+    }
+    let problems = problems.kept();
+    if let Some(Problem { path, error, .. }) = problems.iter().find(|found| found.severity == Severity::Unread) {
+        return Err(anyhow!("nothing could be read: {}: {error}", path.display()))
+            .hint("May this user read it? holdall reads everything as root, or with CAP_DAC_READ_SEARCH.");
+    }
+    Err(anyhow!("nothing is there, but the newest point has files")).hint(format!(
+        "Is something not mounted? If it is right that {} is empty now, set `allow-empty = true`.",
+        item.source
+    ))
 }

@@ -13,7 +13,9 @@ use rustic_core::repofile::MasterKey;
 /// Length of a nonce in bytes.
 pub(super) const NONCE: usize = 16;
 /// Length of a tag in bytes.
-pub(super) const TAG: usize = 16;
+const TAG: usize = 16;
+/// By how many bytes what is stored is longer.
+pub(super) const OVERHEAD: usize = NONCE + TAG;
 
 /// Lengths in bytes of the parts of a master key: for AES-256, for AES-128 (`k`), for Poly1305 (`r`).
 const PARTS: [usize; 3] = [32, 16, 16];
@@ -49,7 +51,7 @@ impl Sealer {
     }
 
     /// A nonce that was never used before.
-    pub(super) fn nonce() -> Nonce {
+    fn nonce() -> Nonce {
         let mut nonce = Nonce::default();
         rand::rng().fill_bytes(&mut nonce);
         nonce
@@ -60,7 +62,7 @@ impl Sealer {
     /// # Errors
     ///
     /// When the cipher refuses, which it has no reason to.
-    pub(super) fn encrypt_in_place(&self, nonce: &Nonce, data: &mut [u8]) -> Result<Tag> {
+    fn encrypt_in_place(&self, nonce: &Nonce, data: &mut [u8]) -> Result<Tag> {
         self.cipher.encrypt_in_place_detached(nonce, &[], data).map_err(|_| anyhow!("the cipher refuses to encrypt"))
     }
 
@@ -69,9 +71,37 @@ impl Sealer {
     /// # Errors
     ///
     /// When it was changed, or sealed with another key.
-    pub(super) fn decrypt_in_place(&self, nonce: &Nonce, data: &mut [u8], tag: &Tag) -> Result<()> {
+    fn decrypt_in_place(&self, nonce: &Nonce, data: &mut [u8], tag: &Tag) -> Result<()> {
         let decrypted = self.cipher.decrypt_in_place_detached(nonce, &[], data, tag);
         decrypted.map_err(|_| anyhow!("it is damaged, or was not written with the key of this repository"))
+    }
+
+    /// Seals what stands in the middle of `stored`, with room for the nonce before it and for the tag behind it.
+    ///
+    /// # Errors
+    ///
+    /// When there is not that room, or the cipher refuses, which it has no reason to.
+    pub(super) fn seal_in_place(&self, stored: &mut [u8]) -> Result<()> {
+        let Some(end) = stored.len().checked_sub(TAG).filter(|&end| end >= NONCE) else { bail!("there is no room") };
+        let nonce = Self::nonce();
+        stored[..NONCE].copy_from_slice(&nonce);
+        let tag = self.encrypt_in_place(&nonce, &mut stored[NONCE..end])?;
+        stored[end..].copy_from_slice(&tag);
+        Ok(())
+    }
+
+    /// Opens what was sealed, where it stands.
+    ///
+    /// # Errors
+    ///
+    /// When it is damaged, or not sealed with this key.
+    pub(super) fn open_in_place<'s>(&self, stored: &'s mut [u8]) -> Result<&'s mut [u8]> {
+        let Some(end) = stored.len().checked_sub(TAG).filter(|&end| end >= NONCE) else { bail!("it is cut short") };
+        let nonce = Nonce::clone_from_slice(&stored[..NONCE]);
+        let tag = Tag::clone_from_slice(&stored[end..]);
+        let plain = &mut stored[NONCE..end];
+        self.decrypt_in_place(&nonce, plain, &tag)?;
+        Ok(plain)
     }
 
     /// An unpacked file as it is stored; its name is the hex SHA-256 of that.
@@ -80,9 +110,8 @@ impl Sealer {
     ///
     /// When there is no memory to compress it.
     pub(super) fn seal(&self, plain: &[u8]) -> Result<Vec<u8>> {
-        let mut stored = Vec::with_capacity(NONCE + 1 + plain.len() + TAG);
-        let nonce = Self::nonce();
-        stored.extend_from_slice(&nonce);
+        let mut stored = Vec::with_capacity(plain.len() + 1 + OVERHEAD);
+        stored.resize(NONCE, 0);
         match self.level {
             None => stored.extend_from_slice(plain),
             Some(level) => {
@@ -90,8 +119,8 @@ impl Sealer {
                 zstd::stream::copy_encode(plain, &mut stored, level).context("compress")?;
             }
         }
-        let tag = self.encrypt_in_place(&nonce, &mut stored[NONCE..])?;
-        stored.extend_from_slice(&tag);
+        stored.resize(stored.len() + TAG, 0);
+        self.seal_in_place(&mut stored)?;
         Ok(stored)
     }
 
@@ -101,13 +130,10 @@ impl Sealer {
     ///
     /// When it is damaged, or not sealed with this key.
     pub(super) fn open(&self, stored: &[u8]) -> Result<Vec<u8>> {
-        let Some((nonce, rest)) = stored.split_at_checked(NONCE) else { bail!("it is cut short") };
-        let Some(end) = rest.len().checked_sub(TAG) else { bail!("it is cut short") };
-        let (sealed, tag) = rest.split_at(end);
-        let mut plain = sealed.to_vec();
-        self.decrypt_in_place(Nonce::from_slice(nonce), &mut plain, Tag::from_slice(tag))?;
+        let mut stored = stored.to_vec();
+        let plain = self.open_in_place(&mut stored)?;
         match plain.first() {
-            Some(b'{' | b'[') => Ok(plain),
+            Some(b'{' | b'[') => Ok(plain.to_vec()),
             Some(&COMPRESSED) => zstd::decode_all(&plain[1..]).context("decompress"),
             _ => bail!("it is neither JSON nor compressed"),
         }

@@ -57,6 +57,8 @@ impl Store {
     /// Also when anything could not be listed ([`super::gate`] sees to that): what is not seen as used would be deleted.
     pub fn free_space(&self, options: &FreeOptions) -> Result<Freed> {
         self.trust_cached_trees();
+        // What it counts on may go.
+        self.forget_engine();
         let repository = self.opened()?;
         let mut prune = PruneOptions::default();
         prune.max_repack = options.max_repack.parse::<LimitOption>().map_err(|error| explain(*error))?;

@@ -17,7 +17,7 @@ use rustix::fs::{
 };
 use rustix::io::Errno;
 
-use crate::source::Content;
+use crate::source::Opener;
 use crate::store::{Metadata, Node, NodeType, node};
 
 /// Names of users and groups, each looked up once.
@@ -145,11 +145,11 @@ fn grow(call: impl Fn(&mut [u8]) -> Result<usize, Errno>) -> Result<Vec<u8>, Err
 /// The content of a regular file, opened when it is asked for.
 ///
 /// It must still be the file that was listed. The access time is left as it is where the kernel allows that.
-pub(super) fn content(place: Place<'_>, stat: &Stat) -> Content {
+pub(super) fn content(place: Place<'_>, stat: &Stat) -> Opener {
     let directory = place.directory.clone();
     let name = place.name.to_owned();
     let listed = (stat.st_dev, stat.st_ino);
-    Content::new(move || {
+    Opener::new(move || {
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NOCTTY | OFlags::NONBLOCK;
         let opened = match openat(&directory, &*name, flags | OFlags::NOATIME, Mode::empty()) {
             // Only the owner and root may ask for it.

@@ -11,7 +11,7 @@ use rustix::fs::FileType;
 
 use super::inode::{self, Names, Place};
 use super::problem;
-use crate::source::{Entries, Entry, Problem, Severity, Tree};
+use crate::source::{Content, Entries, Entry, Problem, Severity, Tree};
 use crate::store::SavedTree;
 
 /// The entries of this machine that have the same path as one of the saved tree.
@@ -96,7 +96,7 @@ impl Looker {
         match inode::look(place, &mut self.names) {
             Ok(Some(found)) => {
                 let is_file = FileType::from_raw_mode(found.stat.st_mode) == FileType::RegularFile;
-                let content = is_file.then(|| inode::content(place, &found.stat));
+                let content = is_file.then(|| Content::Read(inode::content(place, &found.stat)));
                 Some(Ok(Entry { path, node: found.node, content }))
             }
             Ok(None) => None,

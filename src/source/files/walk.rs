@@ -17,7 +17,7 @@ use rustix::fs::{Dir, FileType, Stat};
 use super::inode::{self, Names, Place};
 use super::problem;
 use super::rules::{CACHEDIR_SIGNATURE, Rules};
-use crate::source::{Entry, Problem, Severity};
+use crate::source::{Content, Entry, Problem, Severity};
 
 /// The iterator.
 pub(super) struct Walk {
@@ -100,7 +100,7 @@ impl Walk {
         if let Some(error) = found.xattr_error {
             self.ready.push_back(Err(Problem { path: path.clone(), error, severity: Severity::Unread }));
         }
-        let content = is_file.then(|| inode::content(place, &found.stat));
+        let content = is_file.then(|| Content::Read(inode::content(place, &found.stat)));
         self.ready.push_back(Ok(Entry { path: path.clone(), node: found.node, content }));
         if is_directory {
             self.descend(place, path, &found.stat, device);

@@ -120,18 +120,21 @@ impl Known {
             && *self.name == *node.name().as_bytes()
     }
 
-    /// Whether a regular file need not be read again: restic's rule, which asks for type, size, inode, and times of content and of status.
-    ///
-    /// Without a modification time nothing is known. A file with a size but no pieces was damaged, and must be read.
-    pub fn is_same_file(&self, node: &Node) -> bool {
-        let has_content = self.content.as_ref().is_some_and(|ids| self.size == 0 || !ids.is_empty());
-        matches!(node.node_type, NodeType::File)
-            && self.kind == "file"
-            && has_content
+    /// Whether nothing has happened to it: restic's rule, which asks for type, size, inode, and times of content and of status.
+    /// Without a modification time nothing is known.
+    pub fn is_untouched(&self, node: &Node) -> bool {
+        self.kind == type_name(&node.node_type)
             && node.meta.mtime.is_some()
             && self.mtime == Moment::of(node.meta.mtime)
             && self.ctime == Moment::of(node.meta.ctime)
             && self.size == node.meta.size
             && self.inode == node.meta.inode
+    }
+
+    /// Whether a regular file need not be read again: it is untouched, and its content is known. A file with a size but no pieces was
+    /// damaged, and must be read.
+    pub fn is_same_file(&self, node: &Node) -> bool {
+        let has_content = self.content.as_ref().is_some_and(|ids| self.size == 0 || !ids.is_empty());
+        matches!(node.node_type, NodeType::File) && has_content && self.is_untouched(node)
     }
 }

@@ -1,0 +1,217 @@
+//! The ingest engine: gets the bytes of a source into the store.
+//!
+//! ```text
+//!  the source       assembler                  workers, one a core                        senders
+//!  entries() ──▶ compare with the   ─files─▶ open, read ▶ cut ▶ SHA-256 ▶ known? ──┐
+//!               point before                    ▲   │ pieces of large files        │ new
+//!                   │ unchanged, links          └───┘                              ▼
+//!                   ▼                                              zstd ▶ AES, Poly1305 ▶ pack ──▶ store ▶ index
+//!               directories, from the bottom up ──trees──────────────────────────────┘
+//! ```
+//!
+//! It writes what restic writes: blobs in packs, trees as JSON, indexes; any restic reads, checks, prunes and goes on with it. Why it is ours: rustic_core's
+//! archiver logs what a source could not give and saves all the same, opens files in an order of its own, and is slow.
+//!
+//! Memory is bounded: the lines between the threads are short ([`jobs`]), each thread fills at most one pack of each kind ([`packer`]), and few packs are under way
+//! ([`upload`]). What grows with the source is one directory's entries, and the index. Nothing here writes a snapshot: that is done
+//! when everything else is in the store ([`super::save`]).
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::thread;
+
+use anyhow::{Context, Error, Result, anyhow};
+use rustic_core::repofile::{BlobType, ConfigFile, SnapshotSummary};
+
+use super::Store;
+use super::explain;
+use super::format::BlobId;
+use super::gate::Gate;
+use super::seal::Sealer;
+use crate::monitor::Task;
+use crate::source::Entries;
+
+mod assemble;
+mod chunker;
+mod directory;
+mod jobs;
+mod known;
+mod pack;
+mod packer;
+mod parent;
+mod pool;
+mod problems;
+mod tally;
+mod trees;
+mod upload;
+mod worker;
+
+use assemble::Assembler;
+use chunker::Chunker;
+use jobs::Jobs;
+use known::{Known, number};
+use pack::OpenPack;
+use packer::Packer;
+use pool::Pool;
+pub(super) use problems::Problems;
+use tally::Tally;
+use trees::Trees;
+use upload::Uploads;
+use worker::Worker;
+
+/// More threads than this would wait for the source or the store, and each takes the memory of a pack.
+const MOST_WORKERS: usize = 8;
+/// How many packs are written to a disk at a time: while one waits for the disk, the next is written.
+const LOCAL_SENDERS: usize = 2;
+/// How many packs are sent to a server at a time: its answers take their time.
+const REMOTE_SENDERS: usize = 4;
+
+/// What the items of one run share: the index, and what is needed to add to the store.
+pub(super) struct Engine {
+    /// Where the store is, for messages.
+    repository: String,
+    gate: Arc<Gate>,
+    cache: Option<PathBuf>,
+    config: ConfigFile,
+    level: Option<i32>,
+    sealer: Sealer,
+    chunker: Chunker,
+    known: Known,
+    trees: Trees,
+    /// Bytes of packs that were added, by kind.
+    packed: [AtomicU64; 2],
+    packs: [Arc<Pool>; 2],
+    segments: Arc<Pool>,
+    workers: usize,
+    senders: usize,
+}
+
+/// One item on its way into the store.
+struct Run<'r> {
+    engine: &'r Engine,
+    problems: &'r Problems,
+    task: &'r dyn Task,
+    jobs: Jobs,
+    uploads: Uploads<'r>,
+    failure: &'r Failure,
+    tally: Tally,
+    /// The tree of the root, when it is complete.
+    root: OnceLock<BlobId>,
+}
+
+/// What failed for the whole item, and not only for a file; then everybody stops.
+#[derive(Default)]
+struct Failure {
+    happened: AtomicBool,
+    first: Mutex<Option<Error>>,
+}
+
+impl Failure {
+    fn happened(&self) -> bool {
+        self.happened.load(Ordering::Acquire)
+    }
+}
+
+/// What to take in.
+pub(super) struct Ingest<'i> {
+    pub(super) entries: Entries,
+    /// The tree of the point before.
+    pub(super) parent: Option<BlobId>,
+    /// Whether nothing is to be written.
+    pub(super) dry_run: bool,
+    pub(super) problems: &'i Problems,
+    pub(super) task: &'i dyn Task,
+}
+
+impl Engine {
+    /// Reads the index of the store and gets ready.
+    pub(super) fn open(store: &Store) -> Result<Self> {
+        let repository = store.opened()?;
+        let config = repository.config().clone();
+        let level = config.zstd().map_err(|error| explain(*error)).context("understand the repository's compression")?;
+        let known = Known::load(&repository)?;
+        let pool = |kind| {
+            let slack = config.chunk_max_size() / 2;
+            Pool::new(pack::target_size(&config, kind, known.pack_bytes[number(kind)]) + slack)
+        };
+        let is_local = super::local_path(&store.repository).is_some();
+        Ok(Self {
+            repository: store.repository.clone(),
+            gate: Arc::clone(&store.gate),
+            cache: store.cache.clone(),
+            level,
+            sealer: Sealer::new(&store.key, level)?,
+            chunker: Chunker::new(&config)?,
+            trees: Trees::new(Arc::clone(&store.gate), store.cache.clone()),
+            packed: Default::default(),
+            packs: [pool(BlobType::Data), pool(BlobType::Tree)],
+            segments: Pool::new(worker::SEGMENT),
+            workers: thread::available_parallelism().map_or(1, |cores| cores.get().min(MOST_WORKERS)),
+            senders: if is_local { LOCAL_SENDERS } else { REMOTE_SENDERS },
+            known,
+            config,
+        })
+    }
+
+    /// Takes a source in; gives back the tree of its root. After an error the engine must not be used again: it counts on blobs that
+    /// were not stored.
+    ///
+    /// # Errors
+    ///
+    /// When the store fails. What the source could not give is among the problems instead.
+    pub(super) fn ingest(&self, work: Ingest<'_>, summary: &mut SnapshotSummary) -> Result<BlobId> {
+        let Ingest { entries, parent, dry_run, problems, task } = work;
+        let failure = Failure::default();
+        let (tally, root) = Default::default();
+        let uploads = Uploads::new(self, &failure, dry_run);
+        let jobs = Jobs::new(self.workers);
+        let run = Run { engine: self, problems, task, jobs, uploads, failure: &failure, tally, root };
+        thread::scope(|scope| {
+            for _ in 0..self.senders {
+                scope.spawn(|| run.watch(|| run.uploads.run()));
+            }
+            let workers: Vec<_> = (0..self.workers)
+                .map(|_| scope.spawn(|| run.watch(|| Worker::new(&run).and_then(Worker::work))))
+                .collect();
+            let assembler = run.watch(|| Assembler::new(&run, parent)?.run(entries));
+            run.jobs.close();
+            let mut packers: Vec<Packer> = assembler.into_iter().collect();
+            for worker in workers {
+                packers.extend(worker.join().ok().flatten());
+            }
+            run.watch(|| Packer::finish_all(packers, &run));
+            run.uploads.close();
+        });
+        let Run { uploads, tally, root, .. } = run;
+        if let Some(error) = failure.first.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            return Err(error);
+        }
+        uploads.finish()?;
+        tally.fill(summary);
+        root.into_inner().context("the tree of the root was not completed")
+    }
+
+    fn new_pack(&self, kind: BlobType) -> OpenPack {
+        let stored = self.known.pack_bytes[number(kind)] + self.packed[number(kind)].load(Ordering::Relaxed);
+        OpenPack::new(self.packs[number(kind)].take(), pack::target_size(&self.config, kind, stored))
+    }
+}
+
+impl Run<'_> {
+    /// Does the work of a thread. An error of it, or a panic, stops the others.
+    fn watch<T>(&self, work: impl FnOnce() -> Result<T>) -> Option<T> {
+        let result = catch_unwind(AssertUnwindSafe(work));
+        let error = match result {
+            Ok(Ok(done)) => return Some(done),
+            Ok(Err(error)) => error,
+            Err(_) => anyhow!("a thread broke off: this is a fault in the program"),
+        };
+        self.failure.first.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
+        self.failure.happened.store(true, Ordering::Release);
+        self.jobs.stop();
+        self.uploads.wake();
+        None
+    }
+}

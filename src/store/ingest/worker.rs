@@ -1,0 +1,257 @@
+//! A thread that reads files, cuts them, and stores the pieces.
+//!
+//! A file that is one piece is read and stored in one go. A longer one is read in segments; its pieces are offered to the other
+//! threads, and stored here when those have enough to do. So one large file keeps all cores busy, and so do many small ones.
+
+use std::io::{self, Read};
+use std::ops::Range;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use anyhow::Result;
+use rustic_core::repofile::BlobType;
+
+use super::Run;
+use super::directory::{Payload, Slot};
+use super::jobs::{ChunkJob, FileJob, Job};
+use super::packer::Packer;
+use super::pool::Buffer;
+use super::tally::Change;
+use crate::source::{Problem, Severity};
+use crate::store::format::BlobId;
+
+/// How much of a file is read at once, in bytes.
+pub(super) const SEGMENT: usize = 4 << 20;
+
+/// A file of which some pieces are not stored yet.
+pub(super) struct OpenFile {
+    /// Pieces that are not stored, and one more as long as the file is read.
+    open: AtomicUsize,
+    state: Mutex<FileState>,
+}
+
+struct FileState {
+    blobs: Vec<BlobId>,
+    /// What was read of it; `None` while it is read, and when it could not be read to its end.
+    read: Option<u64>,
+    target: Option<Target>,
+}
+
+/// Where a file that was read goes.
+struct Target {
+    slot: Slot,
+    change: Change,
+}
+
+/// A reading thread.
+pub(super) struct Worker<'r> {
+    run: &'r Run<'r>,
+    packer: Packer,
+    /// A segment to be used again.
+    spare: Option<Arc<Buffer>>,
+}
+
+/// A file that is being read.
+struct Reading {
+    reader: Box<dyn Read + Send>,
+    path: PathBuf,
+    /// Bytes read so far.
+    read: u64,
+    is_end: bool,
+}
+
+impl<'r> Worker<'r> {
+    pub(super) fn new(run: &'r Run<'r>) -> Result<Self> {
+        Ok(Self { run, packer: Packer::new(run.engine.level)?, spare: None })
+    }
+
+    /// Works until there is nothing more to do, and gives back what is left in its packs.
+    pub(super) fn work(mut self) -> Result<Packer> {
+        let mut batch = Vec::new();
+        let mut was_busy = false;
+        while self.run.jobs.take(&mut batch, was_busy) {
+            was_busy = true;
+            for job in batch.drain(..) {
+                match job {
+                    Job::File(file) => self.read_file(file)?,
+                    Job::Chunk(chunk) => self.store_chunk(&chunk)?,
+                }
+            }
+        }
+        Ok(self.packer)
+    }
+
+    fn read_file(&mut self, job: FileJob) -> Result<()> {
+        let FileJob { slot, path, size, change, opener } = job;
+        let target = Target { slot, change };
+        let reader = match opener.open() {
+            Ok(reader) => reader,
+            Err(error) => {
+                self.run.problems.add(problem(path, &error));
+                return target.slot.settle(Payload::Gone, self.run, &mut self.packer);
+            }
+        };
+        let mut reading = Reading { reader, path, read: 0, is_end: false };
+        let mut segment = self.spare.take().unwrap_or_else(|| Arc::new(self.run.engine.segments.take()));
+        let read = match self.fill(&mut reading, &mut segment, 0) {
+            Ok(filled) if reading.is_end && self.is_one_piece(&segment[..filled]) => {
+                let mut blobs = Vec::new();
+                if filled > 0 {
+                    blobs.push(self.packer.store(self.run, BlobType::Data, &segment[..filled])?);
+                }
+                self.compare_size(&reading, size);
+                self.finish(target, Some((blobs, filled as u64)))?;
+                self.spare = Some(segment);
+                return Ok(());
+            }
+            Ok(filled) => Some(filled),
+            Err(error) => {
+                self.run.problems.add(problem(reading.path.clone(), &error));
+                None
+            }
+        };
+        let state = FileState { blobs: Vec::new(), read: None, target: Some(target) };
+        let file = Arc::new(OpenFile { open: AtomicUsize::new(1), state: Mutex::new(state) });
+        if let Some(filled) = read
+            && self.read_pieces(&mut reading, segment, filled, &file)?
+        {
+            self.compare_size(&reading, size);
+            file.lock().read = Some(reading.read);
+        }
+        self.release(&file)
+    }
+
+    /// Whether these bytes, which are a whole file, are a single piece.
+    fn is_one_piece(&self, content: &[u8]) -> bool {
+        content.is_empty() || self.run.engine.chunker.cut(content, true) == Some(content.len())
+    }
+
+    /// Reads a file of several pieces to its end; `false` when that could not be done.
+    fn read_pieces(
+        &mut self,
+        reading: &mut Reading,
+        mut segment: Arc<Buffer>,
+        mut filled: usize,
+        file: &Arc<OpenFile>,
+    ) -> Result<bool> {
+        let engine = self.run.engine;
+        loop {
+            let mut begin = 0;
+            while begin < filled
+                && let Some(length) = engine.chunker.cut(&segment[begin..filled], reading.is_end)
+            {
+                self.give(file, &segment, begin..begin + length)?;
+                begin += length;
+            }
+            if reading.is_end {
+                self.spare = Some(segment).filter(|segment| Arc::strong_count(segment) == 1);
+                return Ok(true);
+            }
+            let rest = begin..filled;
+            let mut next = engine.segments.take();
+            if rest.len() > next.len() / 2 {
+                // A long piece: with little room it would be looked through again and again.
+                next.resize(engine.chunker.max() + SEGMENT, 0);
+            }
+            next[..rest.len()].copy_from_slice(&segment[rest.clone()]);
+            segment = Arc::new(next);
+            filled = match self.fill(reading, &mut segment, rest.len()) {
+                Ok(filled) => filled,
+                Err(error) => {
+                    self.run.problems.add(problem(reading.path.clone(), &error));
+                    return Ok(false);
+                }
+            };
+        }
+    }
+
+    /// Reads behind the first `filled` bytes of a segment until it is full or the file ends; how much of it is filled then.
+    fn fill(&self, reading: &mut Reading, segment: &mut Arc<Buffer>, mut filled: usize) -> io::Result<usize> {
+        // Nobody else has it yet.
+        let Some(buffer) = Arc::get_mut(segment) else { return Err(io::Error::other("a buffer is in use twice")) };
+        while filled < buffer.len() && !reading.is_end {
+            match reading.reader.read(&mut buffer[filled..]) {
+                Ok(0) => reading.is_end = true,
+                Ok(read) => {
+                    filled += read;
+                    reading.read += read as u64;
+                    self.run.task.advance(read as u64);
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(filled)
+    }
+
+    /// Has a piece stored by whoever has time.
+    fn give(&mut self, file: &Arc<OpenFile>, segment: &Arc<Buffer>, range: Range<usize>) -> Result<()> {
+        file.open.fetch_add(1, Ordering::Relaxed);
+        let number = {
+            let mut state = file.lock();
+            state.blobs.push(BlobId([0; 32]));
+            state.blobs.len() - 1
+        };
+        let chunk = ChunkJob { file: Arc::clone(file), number, segment: Arc::clone(segment), range };
+        match self.run.jobs.offer_chunk(chunk) {
+            Some(chunk) => self.store_chunk(&chunk),
+            None => Ok(()),
+        }
+    }
+
+    fn store_chunk(&mut self, chunk: &ChunkJob) -> Result<()> {
+        let blob = self.packer.store(self.run, BlobType::Data, &chunk.segment[chunk.range.clone()])?;
+        chunk.file.lock().blobs[chunk.number] = blob;
+        self.release(&chunk.file)
+    }
+
+    /// Counts one open piece less; the last completes the file.
+    fn release(&mut self, file: &OpenFile) -> Result<()> {
+        if file.open.fetch_sub(1, Ordering::AcqRel) > 1 {
+            return Ok(());
+        }
+        let mut state = file.lock();
+        let blobs = std::mem::take(&mut state.blobs);
+        let content = state.read.map(|read| (blobs, read));
+        let Some(target) = state.target.take() else { return Ok(()) };
+        drop(state);
+        self.finish(target, content)
+    }
+
+    /// Puts a file into its directory: its blobs and size, or nothing when it could not be read.
+    fn finish(&mut self, target: Target, content: Option<(Vec<BlobId>, u64)>) -> Result<()> {
+        let payload = match content {
+            Some((blobs, size)) => {
+                self.run.tally.count_file(target.change, size);
+                self.run.task.advance_files(1);
+                Payload::Content(blobs, size)
+            }
+            None => Payload::Gone,
+        };
+        target.slot.settle(payload, self.run, &mut self.packer)
+    }
+
+    /// Tells when a file is not as long as it was when it was listed. What was read is saved, and is what its size says.
+    fn compare_size(&self, reading: &Reading, listed: u64) {
+        if reading.read != listed {
+            let how = if reading.read > listed { "grew" } else { "shrank" };
+            let error = format!("{how} while it was backed up, from {listed} to {} bytes; saved as read", reading.read);
+            self.run.problems.add(Problem { path: reading.path.clone(), error, severity: Severity::Warning });
+        }
+    }
+}
+
+impl OpenFile {
+    fn lock(&self) -> MutexGuard<'_, FileState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A file that could not be opened or read. One that vanished is only worth a warning.
+fn problem(path: PathBuf, error: &io::Error) -> Problem {
+    if error.kind() == io::ErrorKind::NotFound {
+        return Problem { path, error: "vanished before it was read".to_owned(), severity: Severity::Warning };
+    }
+    Problem { path, error: error.to_string(), severity: Severity::Unread }
+}
