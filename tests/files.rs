@@ -3,7 +3,7 @@
 
 mod support;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use std::ffi::{CString, OsStr, OsString};
 use std::fs::{self, File};
 use std::io::{Read, Write};
@@ -15,10 +15,15 @@ use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use holdall::config::{FilesConfig, SourceCommon};
+use holdall::monitor::Silent;
+use holdall::source::files::Files;
+use holdall::source::{Content, Source};
 use rustix::fs::{
     AtFlags, CWD, FileType, Gid, Mode, OFlags, Timespec, Timestamps, Uid, chownat, inotify, mkdirat, mknodat, openat,
     utimensat,
 };
+use rustix::process::{Resource, getrlimit};
 use support::env::TestEnv;
 use support::fault::{Tmpfs, finish_ok};
 use support::tree;
@@ -204,6 +209,62 @@ fn path_longer_than_the_kernel_takes_in_one_call_goes_in_and_comes_back() {
     let mut content = String::new();
     File::from(openat(&found, "file", OFlags::RDONLY, Mode::empty()).unwrap()).read_to_string(&mut content).unwrap();
     assert_eq!(content, "deep");
+}
+
+#[test]
+fn more_directories_than_descriptors_are_read_however_late() {
+    const NAME: &str = "more_directories_than_descriptors_are_read_however_late";
+    if getrlimit(Resource::Nofile).current != Some(64) {
+        // A process of its own: the limit is for all tests of one.
+        let few = "ulimit -Sn 64 && exec \"$0\" --exact \"$1\"";
+        let itself = std::env::current_exe().unwrap();
+        let output = Command::new("sh").args(["-c", few]).arg(itself).arg(NAME).output().unwrap();
+        let told = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success() && told.contains("1 passed"), "{told}");
+        return;
+    }
+    let root = tempfile::tempdir().unwrap();
+    for number in 0..5000 {
+        let directory = root.path().join(number.to_string());
+        fs::create_dir(&directory).unwrap();
+        fs::write(directory.join("file"), directory.as_os_str().as_bytes()).unwrap();
+    }
+    let mut deep = root.path().join("deep");
+    for _ in 0..300 {
+        fs::create_dir(&deep).unwrap();
+        for name in ["after", "before"] {
+            fs::write(deep.join(name), deep.join(name).as_os_str().as_bytes()).unwrap();
+        }
+        deep.push("b");
+    }
+    let common = SourceCommon { name: "x".into(), every: None, max_age: None, allow_empty: false };
+    let paths = vec![root.path().to_path_buf()];
+    let (exclude, exclude_larger_than) = (Vec::new(), None);
+    let config =
+        FilesConfig { common, paths, exclude, one_file_system: false, exclude_caches: false, exclude_larger_than };
+    let files = Files::new(&config, &[]).unwrap();
+    let tree = files.open(&files.items().unwrap()[0], None, &Silent).unwrap();
+
+    let read = |(path, content): (PathBuf, Content)| {
+        let mut text = Vec::new();
+        content.open().unwrap().read_to_end(&mut text).unwrap();
+        let expected = if path.starts_with(root.path().join("deep")) { &*path } else { path.parent().unwrap() };
+        assert_eq!(OsStr::from_bytes(&text), expected.as_os_str());
+    };
+    let mut waiting = VecDeque::new();
+    let (mut count, mut bytes) = (0, 0);
+    for entry in tree.entries() {
+        let entry = entry.unwrap();
+        let Some(content) = entry.content else { continue };
+        (count, bytes) = (count + 1, bytes + entry.node.meta.size);
+        waiting.push_back((entry.path, content));
+        if waiting.len() > 4096 {
+            waiting.pop_front().into_iter().for_each(read);
+        }
+    }
+    waiting.into_iter().rev().for_each(read);
+    assert_eq!(count, 5600);
+    assert_eq!(tree.size(), Some(bytes));
 }
 
 #[test]

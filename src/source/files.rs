@@ -1,7 +1,7 @@
 //! `[files.NAME]`: directories and files of this machine.
 //!
-//! One item, with the original absolute paths. Walking is in [`walk`], what an entry looks like in [`inode`]; this file says what
-//! belongs to the source and how it is put back.
+//! One item, with the original absolute paths. Walking is in [`walk`], on a thread that [`ahead`] keeps; what an entry looks like in [`inode`].
+//! This file says what belongs to the source and how it is put back.
 
 use std::path::{Path, PathBuf};
 
@@ -15,13 +15,18 @@ use crate::extract::{self, Extracted, Layout, RestoreOptions};
 use crate::monitor::Monitor;
 use crate::store::SavedTree;
 
+mod ahead;
+mod descriptors;
 mod inode;
+mod listing;
 mod live;
 mod rules;
 mod walk;
+mod xattrs;
 
 use live::Live;
 use rules::Rules;
+use walk::Walk;
 
 /// The driver.
 #[derive(Debug)]
@@ -107,11 +112,13 @@ struct FilesTree {
 
 impl Tree for FilesTree {
     fn entries(&self) -> Entries {
-        Box::new(walk::Walk::new(self.roots.clone(), self.rules.clone()))
+        let (roots, rules) = (self.roots.clone(), self.rules.clone());
+        let first = roots.first().cloned().unwrap_or_default();
+        ahead::ahead(first, || Walk::new(roots, rules))
     }
 
     fn size(&self) -> Option<u64> {
-        Some(self.entries().flatten().map(|entry| entry.node.meta.size).fold(0, u64::saturating_add))
+        Some(Walk::new(self.roots.clone(), self.rules.clone()).size())
     }
 
     fn finish(self: Box<Self>) -> Result<()> {

@@ -1,15 +1,27 @@
 //! What rustic_core's node needs and does not offer a public way to build.
 
+use std::ffi::OsStr;
+
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use rustic_core::jiff::Timestamp;
 use serde_json::json;
 
-use super::Metadata;
+use super::{Metadata, Node, NodeType};
 
 /// A moment from seconds and nanoseconds since 1970; `None` when it is outside the years that restic's format can name.
 pub fn timestamp(seconds: i64, nanoseconds: i64) -> Option<Timestamp> {
     Timestamp::new(seconds, i32::try_from(nanoseconds).ok()?).ok()
+}
+
+/// A node of this name, which need not be UTF-8.
+pub fn named(name: &OsStr, node_type: NodeType, meta: Metadata) -> Node {
+    // rustic_core goes through every name character by character, for the sake of the few that restic's format escapes.
+    let is_plain = |name: &&str| !name.bytes().any(|byte| matches!(byte, 7..=13 | b'"' | b'\\'));
+    match name.to_str().filter(is_plain) {
+        Some(plain) => Node { name: plain.to_owned(), node_type, meta, content: None, subtree: None },
+        None => Node::new_node(name, node_type, meta),
+    }
 }
 
 /// Gives `metadata` these extended attributes, as name and value.
@@ -48,6 +60,8 @@ pub fn mode_from_node(mode: u32) -> u32 {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::ffi::OsStrExt;
+
     use super::*;
 
     #[test]
@@ -60,6 +74,17 @@ mod tests {
             .map(|x| (x.name.as_str(), x.value.clone().unwrap_or_default()))
             .collect();
         assert_eq!(got, [("user.a", vec![0, 255]), ("user.empty", vec![])]);
+    }
+
+    #[test]
+    fn names_are_escaped_as_rustic_core_does() {
+        let with_each_byte = (0..=255).map(|byte| vec![b'a', byte, b'b']);
+        for name in with_each_byte.chain(["ä", "a\u{85}b", "\u{1f600}"].map(|name| name.as_bytes().to_vec())) {
+            let name = OsStr::from_bytes(&name);
+            let expected = Node::new_node(name, NodeType::File, Metadata::default());
+            assert_eq!(named(name, NodeType::File, Metadata::default()), expected);
+            assert_eq!(expected.name(), name);
+        }
     }
 
     #[test]

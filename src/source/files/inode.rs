@@ -2,29 +2,29 @@
 //!
 //! Everything is asked of the entry itself, from its open directory, without following links.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::ffi::{CStr, OsStr};
 use std::fs::File;
 use std::io::{self, Read};
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use nix::unistd::{Gid, Group, Uid, User};
-use rustix::fs::{
-    AtFlags, CWD, FileType, Mode, OFlags, Stat, fstat, lgetxattr, llistxattr, openat, readlinkat, statat,
-};
+use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, Stat, fstat, openat, readlinkat, statat};
 use rustix::io::Errno;
 
+use super::descriptors::Directory;
+use super::xattrs::Xattrs;
 use crate::source::Opener;
 use crate::store::{Metadata, Node, NodeType, node};
 
 /// Names of users and groups, each looked up once.
 #[derive(Debug, Default)]
 pub(super) struct Names {
-    users: HashMap<u32, Option<String>>,
-    groups: HashMap<u32, Option<String>>,
+    users: BTreeMap<u32, Option<String>>,
+    groups: BTreeMap<u32, Option<String>>,
 }
 
 impl Names {
@@ -39,44 +39,76 @@ impl Names {
     }
 }
 
-/// Where an entry is: its name in an open directory.
+/// Where an entry is: its name in a directory, of which this is a descriptor.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Place<'a> {
-    pub(super) directory: &'a Arc<OwnedFd>,
+    pub(super) directory: &'a Arc<Directory>,
+    pub(super) fd: &'a OwnedFd,
     pub(super) name: &'a CStr,
+}
+
+impl Place<'_> {
+    /// Looks at the entry itself, not at what it links to.
+    pub(super) fn stat(&self) -> io::Result<Stat> {
+        Ok(statat(self.fd, self.name, AtFlags::SYMLINK_NOFOLLOW)?)
+    }
+}
+
+/// Makes nodes of what is found.
+#[derive(Debug)]
+pub(super) struct Inspector {
+    names: Names,
+    xattrs: Xattrs,
 }
 
 /// An entry as it was found.
 pub(super) struct Found {
     pub(super) node: Node,
-    pub(super) stat: Stat,
     /// Why its extended attributes are not all there.
     pub(super) xattr_error: Option<String>,
 }
 
-/// Looks at an entry. `None` for a socket: it has no content, and whoever listens on it makes it anew.
-pub(super) fn look(place: Place<'_>, names: &mut Names) -> io::Result<Option<Found>> {
-    let stat = statat(place.directory.as_fd(), place.name, AtFlags::SYMLINK_NOFOLLOW)?;
-    let node_type = match FileType::from_raw_mode(stat.st_mode) {
-        FileType::RegularFile => NodeType::File,
-        FileType::Directory => NodeType::Dir,
-        FileType::Symlink => {
-            let target = readlinkat(place.directory.as_fd(), place.name, Vec::new())?;
-            NodeType::from_link(Path::new(OsStr::from_bytes(target.as_bytes())))
-        }
-        FileType::Fifo => NodeType::Fifo,
-        FileType::BlockDevice => NodeType::Dev { device: stat.st_rdev },
-        FileType::CharacterDevice => NodeType::Chardev { device: stat.st_rdev },
-        FileType::Socket | FileType::Unknown => return Ok(None),
-    };
-    let mut metadata = metadata(&stat, names);
-    let xattr_error = read_xattrs(place, &mut metadata).err();
-    if xattr_error.is_some() {
-        // What vanished in between is told as that, and not as something that is there and cannot be read.
-        statat(place.directory.as_fd(), place.name, AtFlags::SYMLINK_NOFOLLOW)?;
+impl Inspector {
+    pub(super) fn new() -> Self {
+        Self { names: Names::default(), xattrs: Xattrs::new() }
     }
-    let node = Node::new_node(OsStr::from_bytes(place.name.to_bytes()), node_type, metadata);
-    Ok(Some(Found { node, stat, xattr_error }))
+
+    /// The node of an entry. `None` for a socket: it has no content, and whoever listens on it makes it anew.
+    pub(super) fn inspect(&mut self, place: Place<'_>, stat: &Stat) -> io::Result<Option<Found>> {
+        let node_type = match FileType::from_raw_mode(stat.st_mode) {
+            FileType::RegularFile => NodeType::File,
+            FileType::Directory => NodeType::Dir,
+            FileType::Symlink => {
+                let target = readlinkat(place.fd, place.name, Vec::new())?;
+                NodeType::from_link(Path::new(OsStr::from_bytes(target.as_bytes())))
+            }
+            FileType::Fifo => NodeType::Fifo,
+            FileType::BlockDevice => NodeType::Dev { device: stat.st_rdev },
+            FileType::CharacterDevice => NodeType::Chardev { device: stat.st_rdev },
+            FileType::Socket | FileType::Unknown => return Ok(None),
+        };
+        let mut metadata = metadata(stat, &mut self.names);
+        let xattr_error = match self.xattrs.read(place.fd, place.name) {
+            Ok(xattrs) if xattrs.is_empty() => None,
+            Ok(xattrs) => {
+                node::set_xattrs(&mut metadata, &xattrs);
+                None
+            }
+            Err(error) => {
+                // What vanished in between is told as that, and not as something that is there and cannot be read.
+                place.stat()?;
+                Some(error)
+            }
+        };
+        let node = node::named(OsStr::from_bytes(place.name.to_bytes()), node_type, metadata);
+        Ok(Some(Found { node, xattr_error }))
+    }
+
+    /// Looks at a directory on the way down to a configured path. When it is a link, what it leads to counts.
+    pub(super) fn ancestor(&mut self, path: &Path) -> io::Result<Node> {
+        let stat = statat(CWD, path, AtFlags::empty())?;
+        Ok(node::named(path.file_name().unwrap_or_default(), NodeType::Dir, metadata(&stat, &mut self.names)))
+    }
 }
 
 fn metadata(stat: &Stat, names: &mut Names) -> Metadata {
@@ -102,46 +134,6 @@ fn metadata(stat: &Stat, names: &mut Names) -> Metadata {
     }
 }
 
-/// Reads the extended attributes, ACLs among them. These calls have no `*at` form: the path goes through the open
-/// directory in `/proc`, so that a long or changing path does no harm.
-fn read_xattrs(place: Place<'_>, metadata: &mut Metadata) -> Result<(), String> {
-    let path = PathBuf::from(format!("/proc/self/fd/{}", place.directory.as_raw_fd()))
-        .join(OsStr::from_bytes(place.name.to_bytes()));
-    let list = match grow(|buffer| llistxattr(&path, buffer)) {
-        Ok(list) if list.is_empty() => return Ok(()),
-        Ok(list) => list,
-        // The file system has none.
-        Err(Errno::NOTSUP) => return Ok(()),
-        Err(error) => return Err(format!("its extended attributes: {error}")),
-    };
-    let mut xattrs = Vec::new();
-    for name in list.split(|&byte| byte == 0).filter(|name| !name.is_empty()) {
-        let text =
-            std::str::from_utf8(name).map_err(|_| "an extended attribute has a name that is not UTF-8".to_owned())?;
-        match grow(|buffer| lgetxattr(&path, name, buffer)) {
-            Ok(value) => xattrs.push((text.to_owned(), value)),
-            Err(Errno::NODATA) => {}
-            Err(error) => return Err(format!("its extended attribute {text}: {error}")),
-        }
-    }
-    node::set_xattrs(metadata, &xattrs);
-    Ok(())
-}
-
-/// Calls something that fills a buffer and says how much, with a buffer that is large enough.
-fn grow(call: impl Fn(&mut [u8]) -> Result<usize, Errno>) -> Result<Vec<u8>, Errno> {
-    let mut small = [0; 256];
-    match call(&mut small) {
-        Err(Errno::RANGE) => {}
-        result => return result.map(|length| small[..length].to_vec()),
-    }
-    // The kernel's own bounds: 64 KiB for a list and for a value (xattr(7)).
-    let mut large = vec![0; 1 << 16];
-    let length = call(&mut large)?;
-    large.truncate(length);
-    Ok(large)
-}
-
 /// The content of a regular file, opened when it is asked for.
 ///
 /// It must still be the file that was listed. The access time is left as it is where the kernel allows that.
@@ -150,6 +142,7 @@ pub(super) fn content(place: Place<'_>, stat: &Stat) -> Opener {
     let name = place.name.to_owned();
     let listed = (stat.st_dev, stat.st_ino);
     Opener::new(move || {
+        let directory = directory.fd()?;
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NOCTTY | OFlags::NONBLOCK;
         let opened = match openat(&directory, &*name, flags | OFlags::NOATIME, Mode::empty()) {
             // Only the owner and root may ask for it.
@@ -169,25 +162,4 @@ pub(super) fn content(place: Place<'_>, stat: &Stat) -> Opener {
         }
         Ok(Box::new(File::from(file)) as Box<dyn Read + Send>)
     })
-}
-
-/// Opens a directory for listing, from its parent, without following a link.
-pub(super) fn open_directory(place: Place<'_>) -> io::Result<OwnedFd> {
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    match openat(place.directory.as_fd(), place.name, flags | OFlags::NOATIME, Mode::empty()) {
-        Err(Errno::PERM) => Ok(openat(place.directory.as_fd(), place.name, flags, Mode::empty())?),
-        opened => Ok(opened?),
-    }
-}
-
-/// Opens a directory by its path, following links: for the way down to a configured path.
-pub(super) fn open_path(path: &Path) -> io::Result<Arc<OwnedFd>> {
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    Ok(Arc::new(openat(CWD, path, flags, Mode::empty())?))
-}
-
-/// Looks at a directory on the way down to a configured path. When it is a link, what it leads to counts.
-pub(super) fn look_at_ancestor(path: &Path, names: &mut Names) -> io::Result<Node> {
-    let stat = statat(CWD, path, AtFlags::empty())?;
-    Ok(Node::new_node(path.file_name().unwrap_or_default(), NodeType::Dir, metadata(&stat, names)))
 }

@@ -1,7 +1,6 @@
 //! What stands today where a restore would write: the tree of the safety point.
 
 use std::ffi::CString;
-use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -9,7 +8,8 @@ use std::sync::Arc;
 use anyhow::Result;
 use rustix::fs::FileType;
 
-use super::inode::{self, Names, Place};
+use super::descriptors::{Descriptors, Directory, Opened};
+use super::inode::{self, Inspector, Place};
 use super::problem;
 use crate::source::{Content, Entries, Entry, Problem, Severity, Tree};
 use crate::store::SavedTree;
@@ -42,18 +42,18 @@ impl Live {
 impl Tree for Live {
     fn entries(&self) -> Entries {
         let path = self.path.clone();
-        let mut names = Names::default();
+        let mut inspector = Inspector::new();
         // The way down to the part that is restored, as a backup of it would give it.
         let mut above: Vec<&Path> = path.ancestors().skip(1).filter(|path| path.file_name().is_some()).collect();
         above.reverse();
         let above: Vec<Result<Entry, Problem>> = above
             .into_iter()
             .filter_map(|path| {
-                let node = inode::look_at_ancestor(path, &mut names).ok()?;
+                let node = inspector.ancestor(path).ok()?;
                 Some(Ok(Entry { path: path.to_path_buf(), node, content: None }))
             })
             .collect();
-        let mut looker = Looker { names, parent: None };
+        let mut looker = Looker { inspector, descriptors: Descriptors::new(), parent: None };
         match self.saved.walk(&path) {
             Ok(walk) => Box::new(above.into_iter().chain(walk.filter_map(move |saved| match saved {
                 Ok(saved) => looker.look(saved.path),
@@ -78,8 +78,9 @@ fn unread(path: &Path, error: &anyhow::Error) -> Problem {
 
 /// Looks at one path after the other, keeping the directory of the last one open.
 struct Looker {
-    names: Names,
-    parent: Option<(PathBuf, Option<Arc<OwnedFd>>)>,
+    inspector: Inspector,
+    descriptors: Arc<Descriptors>,
+    parent: Option<(PathBuf, Option<Opened>)>,
 }
 
 impl Looker {
@@ -88,15 +89,16 @@ impl Looker {
         let (parent, name) = (path.parent()?, path.file_name()?);
         if self.parent.as_ref().is_none_or(|(open, _)| open != parent) {
             // A directory that is not there now: nothing below it is overwritten.
-            self.parent = Some((parent.to_path_buf(), inode::open_path(parent).ok()));
+            self.parent = Some((parent.to_path_buf(), Directory::at_path(parent, &self.descriptors).ok()));
         }
-        let directory = self.parent.as_ref()?.1.as_ref()?;
+        let Opened { directory, fd } = self.parent.as_ref()?.1.as_ref()?;
         let name = CString::new(name.as_bytes()).ok()?;
-        let place = Place { directory, name: &name };
-        match inode::look(place, &mut self.names) {
-            Ok(Some(found)) => {
-                let is_file = FileType::from_raw_mode(found.stat.st_mode) == FileType::RegularFile;
-                let content = is_file.then(|| Content::Read(inode::content(place, &found.stat)));
+        let place = Place { directory, fd, name: &name };
+        let looked = place.stat().and_then(|stat| Ok(self.inspector.inspect(place, &stat)?.map(|found| (found, stat))));
+        match looked {
+            Ok(Some((found, stat))) => {
+                let is_file = FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile;
+                let content = is_file.then(|| Content::Read(inode::content(place, &stat)));
                 Some(Ok(Entry { path, node: found.node, content }))
             }
             Ok(None) => None,

@@ -1,6 +1,5 @@
 //! What of the walked tree is left out.
 
-use std::collections::HashSet;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
@@ -14,10 +13,10 @@ use crate::config::FilesConfig;
 #[derive(Debug)]
 pub(super) struct Rules {
     globs: Option<Gitignore>,
-    /// As strings: comparing paths by component would cost more than the rest of the visit.
-    never: HashSet<OsString>,
+    /// As strings: comparing paths by component would cost more than the rest of the visit. So few that hashing costs more than comparing.
+    never: Vec<OsString>,
     /// The same by device and inode: links, mounts and `..` give a thing many names.
-    never_whatever_its_name: HashSet<(u64, u64)>,
+    never_whatever_its_name: Vec<(u64, u64)>,
     /// Do not cross into other file systems.
     pub(super) one_file_system: bool,
     /// Leave out the content of cache directories.
@@ -58,7 +57,8 @@ impl Rules {
 
     /// Whether the entry found at `path` must not be in a backup, even if it is named in `paths`.
     pub(super) fn forbids(&self, path: &Path, found: &Stat) -> bool {
-        self.never.contains(path.as_os_str()) || self.never_whatever_its_name.contains(&identity(found))
+        self.never.iter().any(|never| never == path.as_os_str())
+            || self.never_whatever_its_name.contains(&identity(found))
     }
 
     /// Whether a regular file of this size is left out.

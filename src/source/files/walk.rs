@@ -1,42 +1,62 @@
-//! Walks the configured paths: parents first, the names of each directory in byte order, one open directory per level.
+//! Walks the configured paths: parents first, the names of each directory in byte order.
 //!
 //! Directories are opened from their open parents, so a path may be longer than the kernel takes in one call, and a directory that is swapped
-//! for a link while it is walked leads nowhere. Names are held for the directories on the way down only.
+//! for a link while it is walked leads nowhere. Names are held for the directories on the way down only. The way itself is one
+//! string that grows and shrinks, since most of what a walk costs beyond the kernel's part is memory for paths.
 
-use std::collections::{HashSet, VecDeque};
-use std::ffi::{CString, OsStr};
+use std::collections::HashSet;
+use std::ffi::{CString, OsStr, OsString};
 use std::io::{self, Read};
 use std::os::fd::OwnedFd;
-use std::os::unix::ffi::OsStrExt;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::vec;
 
-use rustix::fs::{Dir, FileType, Stat};
+use rustix::fs::{FileType, Stat};
 
-use super::inode::{self, Names, Place};
+use super::descriptors::{Descriptors, Directory, Opened};
+use super::inode::{self, Inspector, Place};
+use super::listing::{Buffer, Listing};
 use super::problem;
 use super::rules::{CACHEDIR_SIGNATURE, Rules};
 use crate::source::{Content, Entry, Problem, Severity};
 
-/// The iterator.
+/// A walk, which is asked for some entries at a time, or for the sum of all sizes.
 pub(super) struct Walk {
     rules: Arc<Rules>,
-    names: Names,
+    descriptors: Arc<Descriptors>,
+    inspector: Inspector,
+    buffer: Buffer,
     /// Configured paths that are still to come.
     roots: vec::IntoIter<PathBuf>,
     /// Directories on the way down to configured paths that were given already.
     ancestors: HashSet<PathBuf>,
-    /// What was found and is to be given next.
-    ready: VecDeque<Result<Entry, Problem>>,
+    /// Directories that are being walked.
     stack: Vec<Level>,
+    /// Where the walk is.
+    path: Vec<u8>,
+    gathered: Gathered,
+}
+
+/// What a walk is for.
+enum Gathered {
+    /// What was found since the last batch.
+    Entries(Vec<Result<Entry, Problem>>),
+    /// The sum of the sizes of all regular files in bytes: no names of owners, no extended attributes, no paths.
+    Size(u64),
 }
 
 /// A directory that is being walked.
 struct Level {
-    directory: Arc<OwnedFd>,
-    path: PathBuf,
-    names: vec::IntoIter<CString>,
+    directory: Arc<Directory>,
+    /// `None` when so many are open that it has to be asked for again.
+    fd: Option<Arc<OwnedFd>>,
+    listing: Listing,
+    /// Which name of the listing comes next.
+    next: usize,
+    /// How much of the walk's path is that of this directory; 0 for `/`.
+    path_length: usize,
     /// The device of the configured path; entries on others are not entered with `one-file-system`.
     device: u64,
 }
@@ -45,156 +65,235 @@ impl Walk {
     pub(super) fn new(roots: Vec<PathBuf>, rules: Arc<Rules>) -> Self {
         Self {
             rules,
-            names: Names::default(),
+            descriptors: Descriptors::new(),
+            inspector: Inspector::new(),
+            buffer: Buffer::new(),
             roots: roots.into_iter(),
             ancestors: HashSet::new(),
-            ready: VecDeque::new(),
             stack: Vec::new(),
+            path: Vec::new(),
+            gathered: Gathered::Entries(Vec::new()),
         }
+    }
+
+    /// The next entries, about as many as `size`; none when the walk is over.
+    pub(super) fn batch(&mut self, size: usize) -> Vec<Result<Entry, Problem>> {
+        self.gathered = Gathered::Entries(Vec::with_capacity(size + 1));
+        while self.has_room(size) && self.go_on(size) {}
+        match std::mem::replace(&mut self.gathered, Gathered::Size(0)) {
+            Gathered::Entries(entries) => entries,
+            Gathered::Size(_) => Vec::new(),
+        }
+    }
+
+    /// The sum of the sizes of all regular files in bytes. What cannot be read does not count.
+    pub(super) fn size(mut self) -> u64 {
+        self.gathered = Gathered::Size(0);
+        while self.go_on(usize::MAX) {}
+        match self.gathered {
+            Gathered::Size(size) => size,
+            Gathered::Entries(_) => 0,
+        }
+    }
+
+    fn has_room(&self, size: usize) -> bool {
+        matches!(&self.gathered, Gathered::Entries(entries) if entries.len() < size) || self.is_for_size()
+    }
+
+    fn is_for_size(&self) -> bool {
+        matches!(self.gathered, Gathered::Size(_))
+    }
+
+    /// Goes on with the directory that it is in, until it enters or leaves one or has enough. Whether there may be more.
+    fn go_on(&mut self, size: usize) -> bool {
+        let Some(mut level) = self.stack.pop() else {
+            let Some(root) = self.roots.next() else { return false };
+            self.begin(&root);
+            return true;
+        };
+        let fd = match level.fd.take().map_or_else(|| level.directory.fd(), Ok) {
+            Ok(fd) => fd,
+            Err(error) => {
+                // Some of it was given, so it is there, and the rest would be missed if this were only a warning.
+                self.path.truncate(level.path_length);
+                self.unread(format!("was moved while it was being backed up: {error}"));
+                return true;
+            }
+        };
+        while self.has_room(size) {
+            let Some((name, kind)) = level.listing.get(level.next) else { return true };
+            level.next += 1;
+            self.path.truncate(level.path_length);
+            self.path.push(b'/');
+            self.path.extend_from_slice(name.to_bytes());
+            let place = Place { directory: &level.directory, fd: &fd, name };
+            if let Some(entered) = self.visit(place, kind, Some(level.device)) {
+                level.fd = (self.stack.len() < self.descriptors.levels()).then_some(fd);
+                self.stack.extend([level, entered]);
+                return true;
+            }
+        }
+        level.fd = Some(fd);
+        self.stack.push(level);
+        true
     }
 
     /// Begins a configured path: gives the directories above it, then the thing itself.
     fn begin(&mut self, root: &Path) {
-        let (Some(parent), Some(name)) = (root.parent(), root.file_name()) else {
-            // `/` itself has no entry; its content has.
-            match inode::open_path(root).and_then(|directory| Ok((rustix::fs::fstat(&directory)?, directory))) {
-                Ok((stat, directory)) => self.enter(directory, root.to_path_buf(), stat.st_dev),
-                Err(error) => self.ready.push_back(Err(problem(root.to_path_buf(), error))),
+        self.path = root.as_os_str().as_bytes().to_vec();
+        let entered = match (root.parent(), root.file_name()) {
+            (Some(parent), Some(name)) => {
+                self.give_ancestors(parent);
+                let name = CString::new(name.as_bytes()).map_err(io::Error::from);
+                name.and_then(|name| Ok((name, Directory::at_path(parent, &self.descriptors)?))).map(
+                    |(name, opened)| {
+                        let place = Place { directory: &opened.directory, fd: &opened.fd, name: &name };
+                        self.visit(place, FileType::Unknown, None)
+                    },
+                )
             }
-            return;
+            // `/` itself has no entry; its content has.
+            _ => Directory::at_path(root, &self.descriptors).map(|opened| {
+                let device = opened.directory.identity().0;
+                self.path.clear();
+                Some(self.list(opened, device))
+            }),
         };
+        match entered {
+            Ok(entered) => self.stack.extend(entered),
+            Err(error) => self.failed(error),
+        }
+    }
+
+    /// Gives a directory above a configured path, and those above it, unless that was done.
+    fn give_ancestors(&mut self, parent: &Path) {
+        let Gathered::Entries(entries) = &mut self.gathered else { return };
         let mut above: Vec<&Path> = parent.ancestors().filter(|path| path.file_name().is_some()).collect();
         above.reverse();
         for path in above {
             if self.ancestors.insert(path.to_path_buf()) {
-                let looked = inode::look_at_ancestor(path, &mut self.names);
+                let looked = self.inspector.ancestor(path);
                 let entry = looked.map(|node| Entry { path: path.to_path_buf(), node, content: None });
-                self.ready.push_back(entry.map_err(|error| problem(path.to_path_buf(), error)));
+                entries.push(entry.map_err(|error| problem(path.to_path_buf(), error)));
             }
         }
-        match (inode::open_path(parent), CString::new(name.as_bytes())) {
-            (Ok(directory), Ok(name)) => self.visit(&directory, &name, root.to_path_buf(), None),
-            (Err(error), _) => self.ready.push_back(Err(problem(root.to_path_buf(), error))),
-            (_, Err(error)) => self.ready.push_back(Err(problem(root.to_path_buf(), error.into()))),
-        }
     }
 
-    /// Gives one entry and, if it is a directory, enters it. `device` is that of the configured path, `None` for that path itself.
-    fn visit(&mut self, directory: &Arc<OwnedFd>, name: &CString, path: PathBuf, device: Option<u64>) {
-        let place = Place { directory, name };
-        let found = match inode::look(place, &mut self.names) {
-            Ok(Some(found)) => found,
-            Ok(None) => return,
-            Err(error) => return self.ready.push_back(Err(problem(path, error))),
+    /// Gives the entry at the walk's path and, if it is a directory, enters it. `device` is that of the configured path, `None` for that path
+    /// itself.
+    fn visit(&mut self, place: Place<'_>, kind: FileType, device: Option<u64>) -> Option<Level> {
+        // Most file systems tell the type with the name.
+        if self.is_for_size() && !matches!(kind, FileType::RegularFile | FileType::Directory | FileType::Unknown) {
+            return None;
+        }
+        let stat = match place.stat() {
+            Ok(stat) => stat,
+            Err(error) => {
+                self.failed(error);
+                return None;
+            }
         };
-        let kind = FileType::from_raw_mode(found.stat.st_mode);
+        let kind = FileType::from_raw_mode(stat.st_mode);
         let is_directory = kind == FileType::Directory;
-        let is_file = kind == FileType::RegularFile;
+        let path = Path::new(OsStr::from_bytes(&self.path));
         // What was named in `paths` is wanted, whatever a glob says.
-        if self.rules.forbids(&path, &found.stat) || device.is_some() && self.rules.excludes(&path, is_directory) {
-            return;
+        if self.rules.forbids(path, &stat) || device.is_some() && self.rules.excludes(path, is_directory) {
+            return None;
         }
-        if is_file && self.rules.excludes_size(found.node.meta.size) {
-            return;
+        if kind == FileType::RegularFile {
+            let size = stat.st_size.unsigned_abs();
+            if self.rules.excludes_size(size) {
+                return None;
+            }
+            if let Gathered::Size(sum) = &mut self.gathered {
+                *sum = sum.saturating_add(size);
+                return None;
+            }
         }
-        if let Some(error) = found.xattr_error {
-            self.ready.push_back(Err(Problem { path: path.clone(), error, severity: Severity::Unread }));
+        if !self.give(place, kind, &stat) || !is_directory {
+            return None;
         }
-        let content = is_file.then(|| Content::Read(inode::content(place, &found.stat)));
-        self.ready.push_back(Ok(Entry { path: path.clone(), node: found.node, content }));
-        if is_directory {
-            self.descend(place, path, &found.stat, device);
-        }
+        self.descend(place, &stat, device)
     }
 
-    fn descend(&mut self, place: Place<'_>, path: PathBuf, stat: &Stat, device: Option<u64>) {
+    /// Gives the entry at the walk's path. Whether it is there.
+    fn give(&mut self, place: Place<'_>, kind: FileType, stat: &Stat) -> bool {
+        if self.is_for_size() {
+            return true;
+        }
+        let found = match self.inspector.inspect(place, stat) {
+            Ok(Some(found)) => found,
+            Ok(None) => return false,
+            Err(error) => {
+                self.failed(error);
+                return false;
+            }
+        };
+        if let Some(error) = found.xattr_error {
+            self.unread(error);
+        }
+        let content = (kind == FileType::RegularFile).then(|| Content::Read(inode::content(place, stat)));
+        let path = self.here();
+        self.push(Ok(Entry { path, node: found.node, content }));
+        true
+    }
+
+    fn descend(&mut self, place: Place<'_>, stat: &Stat, device: Option<u64>) -> Option<Level> {
         let root_device = device.unwrap_or(stat.st_dev);
         if self.rules.one_file_system && stat.st_dev != root_device {
-            return;
+            return None;
         }
-        match inode::open_directory(place) {
-            Ok(directory) => self.enter(Arc::new(directory), path, root_device),
-            Err(error) => self.ready.push_back(Err(problem(path, error))),
+        match place.directory.enter(place.fd, place.name) {
+            Ok(opened) => Some(self.list(opened, root_device)),
+            Err(error) => {
+                self.failed(error);
+                None
+            }
         }
     }
 
-    /// Lists an open directory and puts it on the stack.
-    fn enter(&mut self, directory: Arc<OwnedFd>, path: PathBuf, device: u64) {
-        let mut names = match list(&directory) {
-            (names, None) => names,
-            (names, Some(error)) => {
-                self.ready.push_back(Err(problem(path.clone(), error)));
-                names
-            }
-        };
-        if self.rules.exclude_caches && is_cache(&directory, &names) {
-            names.retain(|name| name.as_bytes() == CACHEDIR_TAG.as_bytes());
+    /// Lists the directory at the walk's path.
+    fn list(&mut self, Opened { directory, fd }: Opened, device: u64) -> Level {
+        let (mut listing, failed) = Listing::read(&fd, &mut self.buffer);
+        if let Some(error) = failed {
+            self.failed(error);
         }
-        self.stack.push(Level { directory, path, names: names.into_iter(), device });
+        if self.rules.exclude_caches && is_cache(&directory, &fd, &listing) {
+            listing.retain(CACHEDIR_TAG);
+        }
+        Level { directory, fd: Some(fd), listing, next: 0, path_length: self.path.len(), device }
     }
-}
 
-impl Iterator for Walk {
-    type Item = Result<Entry, Problem>;
+    fn here(&self) -> PathBuf {
+        if self.path.is_empty() { "/".into() } else { OsString::from_vec(self.path.clone()).into() }
+    }
 
-    fn next(&mut self) -> Option<Self::Item> {
-        loop {
-            if let Some(entry) = self.ready.pop_front() {
-                return Some(entry);
-            }
-            let Some(level) = self.stack.last_mut() else {
-                let root = self.roots.next()?;
-                self.begin(&root);
-                continue;
-            };
-            match level.names.next() {
-                Some(name) => {
-                    let path = level.path.join(OsStr::from_bytes(name.as_bytes()));
-                    let (directory, device) = (level.directory.clone(), level.device);
-                    self.visit(&directory, &name, path, Some(device));
-                }
-                None => {
-                    self.stack.pop();
-                }
-            }
+    fn push(&mut self, found: Result<Entry, Problem>) {
+        if let Gathered::Entries(entries) = &mut self.gathered {
+            entries.push(found);
         }
+    }
+
+    fn failed(&mut self, error: io::Error) {
+        self.push(Err(problem(self.here(), error)));
+    }
+
+    fn unread(&mut self, error: String) {
+        self.push(Err(Problem { path: self.here(), error, severity: Severity::Unread }));
     }
 }
 
-/// The names in a directory in byte order, and the error that ended the listing early.
-fn list(directory: &OwnedFd) -> (Vec<CString>, Option<io::Error>) {
-    let mut names = Vec::new();
-    let mut failed = None;
-    match Dir::read_from(directory) {
-        Ok(entries) => {
-            for entry in entries {
-                match entry {
-                    Ok(entry) if matches!(entry.file_name().to_bytes(), b"." | b"..") => {}
-                    Ok(entry) => names.push(entry.file_name().to_owned()),
-                    Err(error) => {
-                        failed = Some(error.into());
-                        break;
-                    }
-                }
-            }
-        }
-        Err(error) => failed = Some(error.into()),
-    }
-    names.sort_unstable();
-    (names, failed)
-}
-
-const CACHEDIR_TAG: &str = "CACHEDIR.TAG";
+const CACHEDIR_TAG: &[u8] = b"CACHEDIR.TAG";
 
 /// Whether the directory bears a tag that says its content can be made anew.
-fn is_cache(directory: &Arc<OwnedFd>, names: &[CString]) -> bool {
-    let Ok(found) = names.binary_search_by(|name| name.as_bytes().cmp(CACHEDIR_TAG.as_bytes())) else { return false };
-    let place = Place { directory, name: &names[found] };
-    let Ok(Some(looked)) = inode::look(place, &mut Names::default()) else { return false };
-    if FileType::from_raw_mode(looked.stat.st_mode) != FileType::RegularFile {
+fn is_cache(directory: &Arc<Directory>, fd: &OwnedFd, listing: &Listing) -> bool {
+    let Some((name, _)) = listing.find(CACHEDIR_TAG).and_then(|found| listing.get(found)) else { return false };
+    let place = Place { directory, fd, name };
+    let Ok(stat) = place.stat() else { return false };
+    if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
         return false;
     }
     let mut begin = vec![0; CACHEDIR_SIGNATURE.len()];
-    let read = inode::content(place, &looked.stat).open().and_then(|mut content| content.read_exact(&mut begin));
+    let read = inode::content(place, &stat).open().and_then(|mut content| content.read_exact(&mut begin));
     read.is_ok() && begin == CACHEDIR_SIGNATURE
 }

@@ -1,0 +1,152 @@
+//! Walks ahead of whoever consumes the entries, on a thread of its own.
+//!
+//! Looking at a file costs the kernel about as much as comparing it with the newest point costs its consumer, so the two
+//! share the work. Entries change hands in batches, since waking a thread for each would cost more than it saves; the first ones are small, so
+//! that a small tree is not held up. The walk stops a few batches ahead, and ends when nobody wants its entries any more.
+
+use std::any::Any;
+use std::path::PathBuf;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread::{Builder, JoinHandle};
+use std::vec;
+
+use super::walk::Walk;
+use crate::source::{Entries, Entry, Problem, Severity};
+
+type Batch = Vec<Result<Entry, Problem>>;
+
+/// How many entries the first batch has. Each has twice as many as the one before, up to [`LARGEST`].
+const FIRST: usize = 8;
+const LARGEST: usize = 256;
+
+/// How many batches may wait: enough to go on while a pack is written.
+const WAITING: usize = 8;
+
+/// The entries of the walk that `begin` makes. `path` is named should it break off.
+pub(super) fn ahead(path: PathBuf, begin: impl FnOnce() -> Walk + Send + 'static) -> Entries {
+    Ahead::spawn(path, move |batches| {
+        let mut walk = begin();
+        let mut size = FIRST;
+        loop {
+            let batch = walk.batch(size);
+            if batch.is_empty() || batches.send(batch).is_err() {
+                return;
+            }
+            size = (size * 2).min(LARGEST);
+        }
+    })
+}
+
+struct Ahead {
+    path: PathBuf,
+    batch: vec::IntoIter<Result<Entry, Problem>>,
+    /// `None` after the last batch.
+    batches: Option<Receiver<Batch>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Ahead {
+    fn spawn(path: PathBuf, work: impl FnOnce(SyncSender<Batch>) + Send + 'static) -> Entries {
+        let (sender, batches) = sync_channel(WAITING);
+        match Builder::new().name("walk".to_owned()).spawn(move || work(sender)) {
+            Ok(thread) => {
+                Box::new(Self { path, batch: Vec::new().into_iter(), batches: Some(batches), thread: Some(thread) })
+            }
+            Err(error) => Box::new(std::iter::once(Err(super::problem(path, error)))),
+        }
+    }
+
+    /// Nothing more comes: because all was given, or because the thread panicked.
+    fn end(&mut self) -> Option<Result<Entry, Problem>> {
+        self.batches = None;
+        let panic = self.thread.take()?.join().err()?;
+        let error = format!("the walk broke off: {}", message(&*panic));
+        Some(Err(Problem { path: self.path.clone(), error, severity: Severity::Unread }))
+    }
+}
+
+impl Iterator for Ahead {
+    type Item = Result<Entry, Problem>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            if let Some(entry) = self.batch.next() {
+                return Some(entry);
+            }
+            match self.batches.as_ref()?.recv() {
+                Ok(batch) => self.batch = batch.into_iter(),
+                Err(_) => return self.end(),
+            }
+        }
+    }
+}
+
+impl Drop for Ahead {
+    /// Whoever lets go of the entries may take away what they are read from: the thread has ended then.
+    fn drop(&mut self) {
+        self.batches = None;
+        if let Some(thread) = self.thread.take() {
+            // A panic after the last entry that was wanted is of no consequence.
+            let _ = thread.join();
+        }
+    }
+}
+
+fn message(panic: &(dyn Any + Send)) -> &str {
+    let text = panic.downcast_ref::<&str>().copied();
+    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("a panic")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+
+    fn warning(number: usize) -> Result<Entry, Problem> {
+        Err(Problem { path: "/x".into(), error: number.to_string(), severity: Severity::Warning })
+    }
+
+    fn told(entries: Entries) -> Vec<String> {
+        entries.filter_map(|entry| entry.err()).map(|problem| problem.error).collect()
+    }
+
+    #[test]
+    fn batches_arrive_in_order_and_end() {
+        let entries = Ahead::spawn("/x".into(), |batches| {
+            for number in 0..100 {
+                batches.send(vec![warning(2 * number), warning(2 * number + 1)]).unwrap();
+            }
+        });
+        assert_eq!(told(entries), (0..200).map(|number| number.to_string()).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn walk_that_panics_is_told_after_what_it_gave() {
+        let mut entries = Ahead::spawn("/x".into(), |batches| {
+            batches.send(vec![warning(1)]).unwrap();
+            panic!("no more");
+        });
+        assert_eq!(entries.next().and_then(Result::err).map(|problem| problem.error).as_deref(), Some("1"));
+        let broken = entries.next().and_then(Result::err).unwrap();
+        assert_eq!((broken.severity, broken.error.as_str()), (Severity::Unread, "the walk broke off: no more"));
+        assert!(entries.next().is_none());
+    }
+
+    #[test]
+    fn walk_goes_only_a_little_ahead_and_ends_when_its_entries_are_dropped() {
+        let sent = Arc::new(AtomicUsize::new(0));
+        let count = sent.clone();
+        let mut entries = Ahead::spawn("/x".into(), move |batches| {
+            while batches.send(vec![warning(0)]).is_ok() {
+                count.fetch_add(1, Ordering::SeqCst);
+            }
+            count.fetch_add(1000, Ordering::SeqCst);
+        });
+        assert!(entries.next().is_some());
+        drop(entries);
+        let sent = sent.load(Ordering::SeqCst);
+        assert!((1000..=1000 + WAITING + 1).contains(&sent), "{sent}");
+    }
+}
