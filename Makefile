@@ -18,7 +18,9 @@ CARGO_DENY := target/tools/bin/cargo-deny
 CARGO_DENY_VERSION := 0.20.2
 BINARY := target/release/holdall
 UNITS := holdall.service holdall.timer holdall-verify.service holdall-verify.timer
-CI_STEPS := format house-rules shell clippy units deny test doc
+CI_STEPS := format house-rules shell clippy units deny test fuzz doc
+# How long each fuzz target runs.
+SECONDS ?= 10
 
 .PHONY: help build try lint bench ci audit install uninstall $(CI_STEPS)
 
@@ -37,10 +39,15 @@ test: ## Install what the tests need, and run all of them
 	scripts/deps build test
 	scripts/test
 
+fuzz: ## Feed the parsers of stored files with random bytes, for SECONDS=10
+	scripts/deps build fuzz
+	scripts/fuzz $(SECONDS)
+
 lint: format house-rules shell clippy units ## Check format, lints, house rules, scripts and units
 
 format:
 	$(CARGO) fmt --check
+	$(CARGO) fmt --check --manifest-path fuzz/Cargo.toml
 
 house-rules:
 	scripts/house-rules

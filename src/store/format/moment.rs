@@ -7,6 +7,9 @@ use rustic_core::jiff::Timestamp;
 /// Seconds from 1970 to the beginning of year 1, which is Go's zero time: what restic writes for a time that it does not know.
 const UNKNOWN: i64 = -62_135_596_800;
 
+/// Seconds from 1970 to the beginning of year 0, the first that Go writes.
+const YEAR_0: i64 = -62_167_219_200;
+
 const SECONDS_OF_DAY: i64 = 86_400;
 
 /// A moment in UTC; never before year 0 when it is of a node of ours.
@@ -33,8 +36,8 @@ impl Moment {
             seconds -= 1;
             nanoseconds += 1_000_000_000;
         }
-        let (year, month, day) = date(seconds.div_euclid(SECONDS_OF_DAY));
-        if year < 0 {
+        if seconds < YEAR_0 {
+            let (_, month, day) = date(seconds.div_euclid(SECONDS_OF_DAY));
             seconds = days(0, month, day) * SECONDS_OF_DAY + seconds.rem_euclid(SECONDS_OF_DAY);
         }
         Self { seconds, nanoseconds: nanoseconds.unsigned_abs() }
@@ -175,6 +178,8 @@ mod tests {
     fn times_that_go_cannot_read_are_not_written() {
         assert_eq!(written(Some(Timestamp::MAX)), "9999-12-30T22:00:00.999999999Z");
         assert_eq!(written(Some(Timestamp::MIN)), "0000-01-02T01:59:59Z");
+        assert_eq!(written(at(YEAR_0, 0)), "0000-01-01T00:00:00Z");
+        assert_eq!(written(at(YEAR_0 - 1, 0)), "0000-12-31T23:59:59Z");
     }
 
     #[test]

@@ -227,7 +227,7 @@ impl<'de> Visitor<'de> for &mut Owners {
     }
 }
 
-/// The type as [`type_name`] has it.
+/// The type as [`type_name`](super::super::tree::type_name) has it; empty for one that it does not have.
 fn kind(text: &str) -> &'static str {
     const KINDS: [&str; 7] = ["file", "dir", "symlink", "dev", "chardev", "fifo", "socket"];
     KINDS.into_iter().find(|kind| *kind == text).unwrap_or_default()
