@@ -24,6 +24,7 @@ mod rules;
 mod walk;
 mod xattrs;
 
+use inode::Inspector;
 use live::Live;
 use rules::Rules;
 use walk::Walk;
@@ -114,11 +115,11 @@ impl Tree for FilesTree {
     fn entries(&self) -> Entries {
         let (roots, rules) = (self.roots.clone(), self.rules.clone());
         let first = roots.first().cloned().unwrap_or_default();
-        ahead::ahead(first, || Walk::new(roots, rules))
+        ahead::ahead(first, || Walk::new(roots, rules, Inspector::on_own_thread()))
     }
 
     fn size(&self) -> Option<u64> {
-        Some(Walk::new(self.roots.clone(), self.rules.clone()).size())
+        Some(Walk::new(self.roots.clone(), self.rules.clone(), Inspector::new()).size())
     }
 
     fn finish(self: Box<Self>) -> Result<()> {

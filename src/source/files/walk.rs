@@ -62,11 +62,11 @@ struct Level {
 }
 
 impl Walk {
-    pub(super) fn new(roots: Vec<PathBuf>, rules: Arc<Rules>) -> Self {
+    pub(super) fn new(roots: Vec<PathBuf>, rules: Arc<Rules>, inspector: Inspector) -> Self {
         Self {
             rules,
             descriptors: Descriptors::new(),
-            inspector: Inspector::new(),
+            inspector,
             buffer: Buffer::new(),
             roots: roots.into_iter(),
             ancestors: HashSet::new(),
@@ -286,7 +286,7 @@ impl Walk {
 const CACHEDIR_TAG: &[u8] = b"CACHEDIR.TAG";
 
 /// Whether the directory bears a tag that says its content can be made anew.
-fn is_cache(directory: &Arc<Directory>, fd: &OwnedFd, listing: &Listing) -> bool {
+fn is_cache(directory: &Arc<Directory>, fd: &Arc<OwnedFd>, listing: &Listing) -> bool {
     let Some((name, _)) = listing.find(CACHEDIR_TAG).and_then(|found| listing.get(found)) else { return false };
     let place = Place { directory, fd, name };
     let Ok(stat) = place.stat() else { return false };

@@ -1,14 +1,19 @@
 //! Extended attributes, ACLs among them, of an entry of an open directory.
 //!
-//! The calls that read them take a path and no directory. Here it leads through the open directory in `/proc`, so that
-//! neither a long path nor one that changes does harm. Most of the cost is the kernel's way through `/proc`.
+//! The calls that read them take a path and no directory. A thread that does nothing else stands in the directory itself, which is
+//! its own working directory then. Elsewhere, and where a filter of system calls forbids that, the path leads through the open directory in
+//! `/proc`: five times as slow (3.5 µs an entry against 0.65), most of it the kernel's way through `/proc`. Either way
+//! neither a long path nor one that changes does harm.
 
 use std::ffi::CStr;
 use std::io::Write;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::sync::Arc;
 
+use nix::sched::{CloneFlags, unshare};
 use rustix::fs::{lgetxattr, llistxattr, readlink};
 use rustix::io::Errno;
+use rustix::process::fchdir;
 
 /// Reads extended attributes, of one entry after the other.
 #[derive(Debug)]
@@ -19,6 +24,18 @@ pub(super) struct Xattrs {
     common: usize,
     /// How much of `path` this directory's entries have in common.
     directory: Option<(RawFd, usize)>,
+    stand: Stand,
+}
+
+/// Where the thread stands.
+#[derive(Debug)]
+enum Stand {
+    /// Where the process does.
+    Shared,
+    /// Nowhere in particular, but apart from the process.
+    Apart,
+    /// In this directory; it is held, so that no other can be at its place in memory.
+    In(Arc<OwnedFd>),
 }
 
 impl Xattrs {
@@ -26,11 +43,17 @@ impl Xattrs {
         // What `self` links to never changes, and is found faster without it. Its number is that of this process where `/proc` was mounted.
         let process = readlink("/proc/self", Vec::new()).map_or_else(|_| b"self".to_vec(), |link| link.into_bytes());
         let path = [b"/proc/", &*process, b"/fd/"].concat();
-        Self { common: path.len(), path, directory: None }
+        Self { common: path.len(), path, directory: None, stand: Stand::Shared }
+    }
+
+    /// Reads from within each directory. To be called, and used, on a thread of which nothing else expects where it stands.
+    pub(super) fn on_own_thread() -> Self {
+        let stand = if unshare(CloneFlags::CLONE_FS).is_ok() { Stand::Apart } else { Stand::Shared };
+        Self { stand, ..Self::new() }
     }
 
     /// The extended attributes of `name`, which may be a link, by their names. The error says which could not be read, and why.
-    pub(super) fn read(&mut self, directory: &OwnedFd, name: &CStr) -> Result<Vec<(String, Vec<u8>)>, String> {
+    pub(super) fn read(&mut self, directory: &Arc<OwnedFd>, name: &CStr) -> Result<Vec<(String, Vec<u8>)>, String> {
         let path = self.path(directory, name);
         let list = match grow(|buffer| llistxattr(path, buffer)) {
             Ok(list) if list.is_empty() => return Ok(Vec::new()),
@@ -53,7 +76,10 @@ impl Xattrs {
     }
 
     /// The path of an entry. What leads to its directory is written once for all its entries.
-    fn path(&mut self, directory: &OwnedFd, name: &CStr) -> &CStr {
+    fn path<'p>(&'p mut self, directory: &Arc<OwnedFd>, name: &'p CStr) -> &'p CStr {
+        if self.stands_in(directory) {
+            return name;
+        }
         let number = directory.as_raw_fd();
         let begin = match self.directory {
             Some((same, begin)) if same == number => begin,
@@ -68,6 +94,20 @@ impl Xattrs {
         self.path.truncate(begin);
         self.path.extend_from_slice(name.to_bytes_with_nul());
         CStr::from_bytes_until_nul(&self.path).unwrap_or_default()
+    }
+}
+
+impl Xattrs {
+    /// Goes to a directory, if this thread may stand where it likes. Who may not enter a directory goes through `/proc` and is told so.
+    fn stands_in(&mut self, directory: &Arc<OwnedFd>) -> bool {
+        match &self.stand {
+            Stand::Shared => return false,
+            Stand::In(here) if Arc::ptr_eq(here, directory) => return true,
+            Stand::In(_) | Stand::Apart => {}
+        }
+        let is_there = fchdir(directory).is_ok();
+        self.stand = if is_there { Stand::In(Arc::clone(directory)) } else { Stand::Apart };
+        is_there
     }
 }
 
@@ -97,7 +137,7 @@ mod tests {
     #[test]
     fn each_entry_of_each_directory_has_its_own() {
         let root = tempfile::tempdir().unwrap();
-        let opened: Vec<OwnedFd> = ["one", "two"]
+        let opened: Vec<Arc<OwnedFd>> = ["one", "two"]
             .iter()
             .map(|directory| {
                 let path = root.path().join(directory);
@@ -110,12 +150,20 @@ mod tests {
                     }
                 }
                 symlink("a", path.join("link")).unwrap();
-                File::open(&path).unwrap().into()
+                Arc::new(File::open(&path).unwrap().into())
             })
             .collect();
-        let mut xattrs = Xattrs::new();
+        let here = std::env::current_dir().unwrap();
+        std::thread::scope(|scope| {
+            scope.spawn(|| all_are_right(Xattrs::on_own_thread(), &opened));
+        });
+        all_are_right(Xattrs::new(), &opened);
+        assert_eq!(std::env::current_dir().unwrap(), here, "the process stands where it stood");
+    }
+
+    fn all_are_right(mut xattrs: Xattrs, opened: &[Arc<OwnedFd>]) {
         for name in [c"longer", c"a", c"none", c"link"] {
-            for (directory, opened) in ["one", "two"].iter().zip(&opened) {
+            for (directory, opened) in ["one", "two"].iter().zip(opened) {
                 let name_text = name.to_str().unwrap();
                 let expected = match name_text {
                     "none" | "link" => vec![],
