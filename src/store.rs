@@ -11,7 +11,7 @@ use anyhow::{Context, Result, anyhow};
 use rustic_core::repofile::MasterKey;
 use rustic_core::{
     ConfigOptions, Credentials, FileType, Id, IndexedFullStatus, KeyOptions, OpenStatus, ReadBackend, Repository,
-    RepositoryBackends, RepositoryOptions,
+    RepositoryBackends, RepositoryOptions, WriteBackend,
 };
 
 use crate::config::{StoreConfig, locate};
@@ -23,6 +23,7 @@ mod cache;
 pub mod format;
 mod gate;
 mod ingest;
+mod key;
 mod location;
 pub mod node;
 pub mod points;
@@ -114,11 +115,7 @@ impl Store {
             return Err(anyhow!("there is a repository at {repository} already"));
         }
         let password = config.password.read()?;
-        let made = unopened
-            .repository()?
-            .init(&Credentials::password(&*password), &KeyOptions::default(), &ConfigOptions::default())
-            .map_err(|error| explain(*error))
-            .with_context(|| format!("make a repository at {repository}"))?;
+        let made = unopened.make(&password).with_context(|| format!("make a repository at {repository}"))?;
         Ok(unopened.into_store(&made))
     }
 
@@ -190,6 +187,19 @@ impl Unopened {
             Err(error) if is_missing(&error) => Ok(false),
             Err(error) => Err(explain(*error)).with_context(|| format!("reach the repository at {}", self.repository)),
         }
+    }
+
+    /// Makes a repository. Its config file comes last: until then there is none.
+    fn make(&self, password: &str) -> Result<Repository<OpenStatus>> {
+        let master = MasterKey::new();
+        self.gate.create().map_err(|error| explain(*error))?;
+        key::write(&*self.gate, &master, password)?;
+        let mut options = ConfigOptions::default();
+        // As restic's own. rustic's 32 MiB would double what a backup takes of memory, for a few packs being filled and sent.
+        options.set_datapack_size = "16 MiB".parse().ok();
+        let credentials = Credentials::Masterkey(master);
+        let made = self.repository()?.init(&credentials, &KeyOptions::default(), &options);
+        made.map_err(|error| explain(*error))
     }
 
     fn into_store(self, opened: &Repository<OpenStatus>) -> Store {

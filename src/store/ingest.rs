@@ -133,11 +133,15 @@ impl Engine {
         let level =
             config.zstd().map_err(|error| explain(*error)).context("understand the repository's compression")?;
         let known = Known::load(&repository)?;
+        let workers = thread::available_parallelism().map_or(1, |cores| cores.get().min(MOST_WORKERS));
+        let is_local = super::local_path(&store.repository).is_some();
+        let senders = if is_local { LOCAL_SENDERS } else { REMOTE_SENDERS };
         let pool = |kind| {
             let slack = config.chunk_max_size() / 2;
-            Pool::new(pack::target_size(&config, kind, known.pack_bytes[number(kind)]) + slack)
+            let size = pack::target_size(&config, kind, known.pack_bytes[number(kind)]) + slack;
+            // One for each thread that fills packs (the assembler is one more), and one for each that sends them.
+            Pool::new(size, workers + 1 + senders)
         };
-        let is_local = super::local_path(&store.repository).is_some();
         Ok(Self {
             repository: store.repository.clone(),
             gate: Arc::clone(&store.gate),
@@ -148,9 +152,10 @@ impl Engine {
             trees: Trees::new(Arc::clone(&store.gate), store.cache.clone()),
             packed: Default::default(),
             packs: [pool(BlobType::Data), pool(BlobType::Tree)],
-            segments: Pool::new(worker::SEGMENT),
-            workers: thread::available_parallelism().map_or(1, |cores| cores.get().min(MOST_WORKERS)),
-            senders: if is_local { LOCAL_SENDERS } else { REMOTE_SENDERS },
+            // What each worker reads, what it keeps to use again, and what waits to be stored.
+            segments: Pool::new(worker::SEGMENT, usize::MAX),
+            workers,
+            senders,
             known,
             config,
         })

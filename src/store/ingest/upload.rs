@@ -83,8 +83,10 @@ impl<'e> Uploads<'e> {
         while state.packs.len() >= self.waiting && !self.failure.happened() {
             state = self.room.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
-        state.packs.push_back(pack);
-        self.work.notify_one();
+        if !self.failure.happened() {
+            state.packs.push_back(pack);
+            self.work.notify_one();
+        }
     }
 
     /// No further pack will come.
@@ -93,12 +95,16 @@ impl<'e> Uploads<'e> {
         self.work.notify_all();
     }
 
-    /// Wakes everybody who waits, after a failure.
+    /// Lets everybody go who waits, after a failure.
     pub(super) fn wake(&self) {
         // With the lock, so that nobody is between looking at the failure and going to sleep.
-        let _state = self.lock();
+        let mut state = self.lock();
+        // Somebody may wait for their buffers.
+        let dropped = mem::take(&mut state.packs);
         self.work.notify_all();
         self.room.notify_all();
+        drop(state);
+        drop(dropped);
     }
 
     /// The work of one sending thread, until there is no more.
