@@ -1,0 +1,112 @@
+//! Stands before the repository's backend and lets nothing be written under a lock that is lost.
+//!
+//! Whoever writes (rustic_core, our own archiving, a thread of theirs) needs to know nothing of locks: each write and each removal is
+//! asked for here. While no lock is held everything passes: keys and a new repository are written without one.
+
+use std::io;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::Bytes;
+use rustic_core::{BytesList, ErrorKind, FileType, Id, ReadBackend, RusticError, RusticResult, WriteBackend};
+
+use super::keeper::Keeper;
+
+/// The right to write, which goes with a lock.
+#[derive(Default)]
+pub(in crate::store) struct Lease {
+    keeper: Mutex<Option<Arc<Keeper>>>,
+}
+
+impl Lease {
+    /// From now on the right to write depends on this lock.
+    pub(super) fn begin(&self, keeper: Arc<Keeper>) {
+        *self.keeper.lock().unwrap_or_else(PoisonError::into_inner) = Some(keeper);
+    }
+
+    /// It depends on nothing any more.
+    pub(super) fn end(&self) {
+        *self.keeper.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    /// Says why nothing may be written, if that is so.
+    pub(super) fn check(&self) -> Result<(), String> {
+        let keeper = self.keeper.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        keeper.map_or(Ok(()), |keeper| keeper.check())
+    }
+}
+
+impl std::fmt::Debug for Lease {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Lease").finish_non_exhaustive()
+    }
+}
+
+/// A backend that asks the lease.
+#[derive(Debug)]
+pub(in crate::store) struct Guarded {
+    inner: Arc<dyn WriteBackend>,
+    lease: Arc<Lease>,
+}
+
+impl Guarded {
+    pub(in crate::store) fn new(inner: Arc<dyn WriteBackend>, lease: Arc<Lease>) -> Self {
+        Self { inner, lease }
+    }
+
+    fn ask(&self) -> RusticResult<()> {
+        self.lease.check().map_err(|why| {
+            let message = "Nothing is written to the store any more, because its lock is lost";
+            RusticError::with_source(ErrorKind::Backend, message, io::Error::other(why))
+        })
+    }
+}
+
+impl ReadBackend for Guarded {
+    fn location(&self) -> String {
+        self.inner.location()
+    }
+
+    fn list_with_size(&self, tpe: FileType) -> RusticResult<Vec<(Id, u32)>> {
+        self.inner.list_with_size(tpe)
+    }
+
+    fn list(&self, tpe: FileType) -> RusticResult<Vec<Id>> {
+        self.inner.list(tpe)
+    }
+
+    fn read_full(&self, tpe: FileType, id: &Id) -> RusticResult<Bytes> {
+        self.inner.read_full(tpe, id)
+    }
+
+    fn read_partial(&self, tpe: FileType, id: &Id, cacheable: bool, offset: u32, length: u32) -> RusticResult<Bytes> {
+        self.inner.read_partial(tpe, id, cacheable, offset, length)
+    }
+
+    fn warmup_path(&self, tpe: FileType, id: &Id) -> String {
+        self.inner.warmup_path(tpe, id)
+    }
+
+    fn needs_warm_up(&self) -> bool {
+        self.inner.needs_warm_up()
+    }
+
+    fn warm_up(&self, tpe: FileType, id: &Id) -> RusticResult<()> {
+        self.inner.warm_up(tpe, id)
+    }
+}
+
+impl WriteBackend for Guarded {
+    fn create(&self) -> RusticResult<()> {
+        self.inner.create()
+    }
+
+    fn write_bytes(&self, tpe: FileType, id: &Id, cacheable: bool, content: BytesList) -> RusticResult<()> {
+        self.ask()?;
+        self.inner.write_bytes(tpe, id, cacheable, content)
+    }
+
+    fn remove(&self, tpe: FileType, id: &Id, cacheable: bool) -> RusticResult<()> {
+        self.ask()?;
+        self.inner.remove(tpe, id, cacheable)
+    }
+}
