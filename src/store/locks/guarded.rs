@@ -110,3 +110,38 @@ impl WriteBackend for Guarded {
         self.inner.remove(tpe, id, cacheable)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use rustic_backend::BackendOptions;
+
+    use super::*;
+    use crate::error::chain;
+    use crate::store::explain;
+    use crate::store::locks::keeper::tests::lost;
+
+    #[test]
+    fn nothing_is_written_or_removed_under_a_lost_lock_and_reading_goes_on() {
+        let root = tempfile::tempdir().unwrap();
+        let place = format!("local:{}", root.path().display());
+        let inner = BackendOptions::default().repository(place).to_backends().unwrap().repository();
+        let lease = Arc::<Lease>::default();
+        let backend = Guarded::new(inner, Arc::clone(&lease));
+        backend.create().unwrap();
+        let (one, other) = (Id::random(), Id::random());
+        let content = || BytesList::from(Bytes::from_static(b"x"));
+        backend.write_bytes(FileType::Snapshot, &one, false, content()).unwrap();
+
+        let kept = lost(root.path(), &lease);
+        let error = backend.write_bytes(FileType::Snapshot, &other, false, content()).unwrap_err();
+        let said = "Nothing is written to the store any more, because its lock is lost: it was not refreshed in time, ";
+        let shown = chain(&explain(*error));
+        assert!(shown.starts_with(said), "{shown}");
+        backend.remove(FileType::Snapshot, &one, false).unwrap_err();
+        assert_eq!(backend.list(FileType::Snapshot).unwrap(), [one]);
+        assert_eq!(backend.read_full(FileType::Snapshot, &one).unwrap(), "x");
+
+        drop(kept);
+        backend.remove(FileType::Snapshot, &one, false).unwrap();
+    }
+}

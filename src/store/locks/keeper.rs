@@ -4,7 +4,7 @@
 //! clock and not from a timer, which would stand still while the machine sleeps. A lock that was not refreshed for so long that others
 //! may soon call it stale is lost, unless it is still there after all: the work is held up while that is found out.
 
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, mpsc};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
@@ -59,6 +59,8 @@ pub(super) struct Keeper {
     desk: Arc<Desk>,
     /// Until when nothing need be asked, in milliseconds since 1970.
     good_until: AtomicI64,
+    /// Whether it is being let go of; never taken back.
+    over: AtomicBool,
     state: Mutex<State>,
     wake: Condvar,
 }
@@ -70,7 +72,6 @@ struct State {
     refreshed: DateTime<Utc>,
     /// Why it counts no more.
     lost: Option<String>,
-    over: bool,
 }
 
 impl Keeper {
@@ -80,19 +81,22 @@ impl Keeper {
 
     /// Says why nothing may be written any more, if that is so. Waits when it has to be found out.
     pub(super) fn check(&self) -> Result<(), String> {
+        if self.is_over() {
+            return Err("the run is ending".to_owned());
+        }
         let is_good = || Utc::now().timestamp_millis() < self.good_until.load(Ordering::SeqCst);
         if is_good() {
             return Ok(());
         }
         let mut state = self.state();
-        if state.lost.is_none() && !state.over && !is_good() {
+        if state.lost.is_none() && !self.is_over() && !is_good() {
             self.recover(&mut state);
         }
-        match &state.lost {
-            None if state.over => Err("the run is ending".to_owned()),
-            None => Ok(()),
-            Some(why) => Err(why.clone()),
-        }
+        state.lost.clone().map_or(Ok(()), Err)
+    }
+
+    fn is_over(&self) -> bool {
+        self.over.load(Ordering::SeqCst)
     }
 
     fn write(&self, state: &mut State) -> Result<String> {
@@ -155,13 +159,14 @@ impl Keeper {
 
     fn keep_fresh(&self) {
         let mut state = self.state();
-        loop {
+        // Asked before each waiting: whoever lets go may have called before anybody waited.
+        while !self.is_over() && state.lost.is_none() {
             let waited = self.wake.wait_timeout(state, self.desk.pace.tick);
             state = waited.unwrap_or_else(PoisonError::into_inner).0;
-            if state.over || state.lost.is_some() {
+            let age = Utc::now() - state.refreshed;
+            if self.is_over() {
                 return;
             }
-            let age = Utc::now() - state.refreshed;
             if age > self.desk.pace.limit {
                 self.recover(&mut state);
             } else if age >= self.desk.pace.refresh
@@ -174,12 +179,11 @@ impl Keeper {
 
     /// Removes the lock; nothing is written under it any more.
     fn release(self: &Arc<Self>) {
-        self.good_until.store(0, Ordering::SeqCst);
+        self.over.store(true, Ordering::SeqCst);
         let (sender, receiver) = mpsc::channel();
         let keeper = Arc::clone(self);
         let work = move || {
             let mut state = keeper.state();
-            state.over = true;
             keeper.wake.notify_all();
             let mut failed = None;
             for name in std::mem::take(&mut state.names) {
@@ -213,8 +217,8 @@ pub(super) struct Kept {
 impl Kept {
     /// Writes the lock.
     pub(super) fn begin(desk: Arc<Desk>) -> Result<Self> {
-        let (good_until, state, wake) = Default::default();
-        let keeper = Arc::new(Keeper { desk, good_until, state, wake });
+        let (good_until, over, state, wake) = Default::default();
+        let keeper = Arc::new(Keeper { desk, good_until, over, state, wake });
         let released = Arc::clone(&keeper);
         // Armed before anything is there to be removed.
         let guard = Guard::new(move |_| released.release());
@@ -245,9 +249,11 @@ impl Drop for Kept {
         if let Some(lease) = &self.lease {
             lease.end();
         }
-        let is_over = self.keeper.state.try_lock().is_ok_and(|state| state.over);
+        // It ends at once, unless the store does not answer it.
+        let is_idle = self.keeper.state.try_lock().is_ok();
         if let Some(thread) = self.thread.take()
-            && is_over
+            && is_idle
+            && self.keeper.is_over()
         {
             drop(thread.join());
         }
@@ -255,7 +261,7 @@ impl Drop for Kept {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use std::fs;
     use std::path::Path;
     use std::time::Instant;
@@ -267,12 +273,23 @@ mod tests {
 
     const SOON: Duration = Duration::from_secs(20);
 
-    fn keep(root: &Path, pace: Pace) -> (Kept, Arc<Lease>) {
+    /// A lock that is too old and that somebody has removed.
+    pub(in crate::store::locks) fn lost(root: &Path, lease: &Arc<Lease>) -> Kept {
+        let kept = begin(root, LATE).keep_for(lease).unwrap();
+        fs::remove_file(root.join("locks").join(kept.name())).unwrap();
+        kept
+    }
+
+    fn begin(root: &Path, pace: Pace) -> Kept {
         let place = Where::Local(root.to_owned()).open().unwrap().unwrap();
         let sealer = Sealer::new(&MasterKey::new(), None).unwrap();
         let desk = Desk { place, sealer, myself: Myself::find(), purpose: Purpose::Share, pace };
+        Kept::begin(Arc::new(desk)).unwrap()
+    }
+
+    fn keep(root: &Path, pace: Pace) -> (Kept, Arc<Lease>) {
         let lease = Arc::<Lease>::default();
-        (Kept::begin(Arc::new(desk)).unwrap().keep_for(&lease).unwrap(), lease)
+        (begin(root, pace).keep_for(&lease).unwrap(), lease)
     }
 
     fn files(root: &Path) -> Vec<String> {
@@ -331,8 +348,8 @@ mod tests {
     #[test]
     fn lock_that_is_too_old_and_gone_is_lost_for_good() {
         let root = tempfile::tempdir().unwrap();
-        let (kept, lease) = keep(root.path(), LATE);
-        fs::remove_file(root.path().join("locks").join(kept.name())).unwrap();
+        let lease = Arc::<Lease>::default();
+        let _kept = lost(root.path(), &lease);
         let why = lease.check().unwrap_err();
         assert_eq!(why, "it was not refreshed in time, and somebody has removed it");
         assert_eq!(lease.check().unwrap_err(), why);
