@@ -8,7 +8,7 @@
 //! One thing is done that restic leaves to `restic unlock`: stale locks are removed on the way. Passing over them would not be safe: a machine that
 //! slept looks for its lock when it wakes, and goes on only if that is still there.
 //!
-//! Locks that cannot be read stop the work, as in restic since 0.17: nobody knows what they say. Reading commands take no lock at
+//! Locks that cannot be read stop the work, as in restic since 0.15: nobody knows what they say. Reading commands take no lock at
 //! all, and do not look at any: nothing may keep anybody from restoring.
 
 use std::sync::Arc;
