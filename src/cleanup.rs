@@ -2,10 +2,15 @@
 //!
 //! A guard's work runs once: when the guard is dropped, or, when a signal comes first, on the signal thread before the program ends.
 //! The second signal ends the program at once.
+//!
+//! SIGHUP counts as SIGTERM, until the program has a lock in a store: then it may be no more than a question. `restic unlock` asks the process
+//! that a lock names in this way whether it is alive, and restic's programs pass over it. From then on only the loss of its terminal,
+//! if it had one, ends the program.
 
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::process;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 
@@ -26,6 +31,9 @@ static REGISTRY: Mutex<Registry> = Mutex::new(Registry { next: 0, works: BTreeMa
 
 /// The code of the signal that is ending the program; 0 while there is none.
 static ENDING: AtomicU8 = AtomicU8::new(0);
+
+/// Whether SIGHUP may be a question.
+static MAY_BE_ASKED: AtomicBool = AtomicBool::new(false);
 
 /// Work that is done when this is dropped, or when a signal ends the program.
 #[derive(Debug)]
@@ -59,7 +67,17 @@ impl Drop for Guard {
     }
 }
 
-/// Starts to watch for SIGINT and SIGTERM, and for SIGHUP, which counts as SIGTERM.
+/// From now on SIGHUP ends the program only when it has lost its terminal.
+pub fn outlive_hangups() {
+    MAY_BE_ASKED.store(true, Ordering::SeqCst);
+}
+
+/// Whether this process has a terminal that it is controlled from; none can be opened in its place once it is lost.
+fn has_terminal() -> bool {
+    File::open("/dev/tty").is_ok()
+}
+
+/// Starts to watch for SIGINT and SIGTERM, and for SIGHUP, which counts as SIGTERM unless it may be a question.
 pub fn watch_signals() {
     let mut signals = match Signals::new([SIGINT, SIGTERM, SIGHUP]) {
         Ok(signals) => signals,
@@ -68,8 +86,14 @@ pub fn watch_signals() {
             return;
         }
     };
+    let had_terminal = has_terminal();
     thread::spawn(move || {
         for signal in signals.forever() {
+            let is_question = || MAY_BE_ASKED.load(Ordering::SeqCst) && (!had_terminal || has_terminal());
+            if signal == SIGHUP && is_question() {
+                tracing::debug!("SIGHUP is passed over");
+                continue;
+            }
             let code = if signal == SIGINT { ExitCode::Interrupted } else { ExitCode::Terminated };
             if ENDING.swap(code as u8, Ordering::SeqCst) != 0 {
                 process::exit(code as i32);

@@ -53,7 +53,7 @@ pub struct Global {
     #[arg(long, global = true, value_enum, default_value_t = LogFormat::Text, value_name = "FORMAT")]
     pub log_format: LogFormat,
 
-    /// How long to wait for another run to end, e.g. 10min
+    /// How long to wait for another run, or for restic, to let go of the store or a source, e.g. 10min
     #[arg(long, global = true, value_parser = parse_duration, default_value = "0s", value_name = "DURATION")]
     pub lock_wait: Duration,
 

@@ -13,6 +13,7 @@ use crate::lock::Lock;
 use crate::monitor::Monitor;
 use crate::output::Output;
 use crate::store::Store;
+use crate::store::locks::{Held, Purpose};
 use crate::timeline::{Point, SAFETY_SUFFIX};
 
 pub mod backup;
@@ -65,6 +66,11 @@ pub fn open_store(context: &Context, config: &Config) -> Result<Store> {
 /// Takes the lock of the store: nothing else of holdall writes to it from this machine until the lock is dropped.
 pub fn lock_store(context: &Context, config: &Config) -> Result<Lock> {
     lock(context, &format!("store {}", store_config(config)?.repository))
+}
+
+/// Takes a lock in the store itself, which restic and other machines see too.
+pub fn hold_store(context: &Context, store: &Store, purpose: Purpose) -> Result<Held> {
+    store.hold(purpose, context.global.lock_wait, &*context.monitor)
 }
 
 /// Takes the lock of a source.

@@ -1,7 +1,8 @@
 //! The store: one restic-format repository, and everything that is done with it.
 //!
 //! This module and those below it are the only users of rustic_core and rustic_backend. Nothing is added to restic's format;
-//! what a snapshot of ours looks like is fixed in [`points`]. Runs against the same repository are kept apart by the caller ([`crate::lock`]).
+//! what a snapshot of ours looks like is fixed in [`points`]. Whoever writes holds the store first ([`Store::hold`]); runs of holdall on one machine are kept apart by the
+//! caller ([`crate::lock`]).
 
 use std::fmt;
 use std::path::PathBuf;
@@ -25,12 +26,12 @@ mod gate;
 mod ingest;
 mod key;
 mod location;
+pub mod locks;
 pub mod node;
 pub mod points;
 mod progress;
 pub mod save;
 pub mod saved;
-#[cfg_attr(not(test), expect(dead_code, reason = "used from the next commit on"))]
 mod seal;
 mod sftp;
 mod trouble;
@@ -39,6 +40,7 @@ pub mod upkeep;
 use gate::Gate;
 use ingest::Engine;
 pub use location::local_path;
+use locks::{Guarded, Lease, Where};
 use progress::Bars;
 pub use rustic_core::repofile::{Metadata, Node, NodeType};
 pub use save::SaveOptions;
@@ -52,6 +54,8 @@ use trouble::{explain, is_missing};
 pub struct Store {
     repository: String,
     gate: Arc<Gate>,
+    locks: Where,
+    lease: Arc<Lease>,
     key: MasterKey,
     options: RepositoryOptions,
     /// Where the cache of this repository is, if there is one.
@@ -158,21 +162,24 @@ impl Store {
 struct Unopened {
     repository: String,
     gate: Arc<Gate>,
+    locks: Where,
+    lease: Arc<Lease>,
     options: RepositoryOptions,
     bars: Bars,
 }
 
 impl Unopened {
     fn new(config: &StoreConfig, monitor: Arc<dyn Monitor>) -> Result<Self> {
-        let backend =
+        let (backend, locks) =
             location::backend(config).with_context(|| format!("reach the repository at {}", config.repository))?;
+        let lease = Arc::<Lease>::default();
         let patience = if local_path(&config.repository).is_some() { None } else { Some(gate::PATIENCE) };
-        let gate = Arc::new(Gate::new(backend, patience));
+        let gate = Arc::new(Gate::new(Arc::new(Guarded::new(backend, lease.clone())), patience));
         // The cache is disposable, and a unit without $HOME must work: no directory, no cache.
         let cache = locate::cache_dir();
         let mut options = RepositoryOptions::default().no_cache(cache.is_none());
         options.cache_dir = cache;
-        Ok(Self { repository: config.repository.clone(), gate, options, bars: Bars::new(monitor) })
+        Ok(Self { repository: config.repository.clone(), gate, locks, lease, options, bars: Bars::new(monitor) })
     }
 
     fn repository(&self) -> Result<Repository<()>> {
@@ -208,8 +215,9 @@ impl Unopened {
         if let Some(cache) = &cache {
             cache::drop_damaged(cache, &[FileType::Index, FileType::Snapshot]);
         }
-        let Self { repository, gate, options, bars } = self;
-        Store { repository, gate, key: opened.key(), options, cache, bars, engine: Mutex::default() }
+        let Self { repository, gate, locks, lease, options, bars } = self;
+        let (key, engine) = (opened.key(), Mutex::default());
+        Store { repository, gate, locks, lease, key, options, cache, bars, engine }
     }
 }
 

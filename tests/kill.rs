@@ -95,6 +95,8 @@ fn backup_killed_at_any_moment_leaves_the_store_whole() {
         let at = random.call(moment, changes);
         let run = Fault::new(&env).kill_at_change(at, env.root()).run(["backup"]);
         killed += usize::from(run.was_killed());
+        // As after a restic that was killed: its lock is stale, and restic wants to be told so.
+        env.restic(["unlock"]).code(0);
         env.restic(["check"]).code(0);
         tree::assert_same(&first_tree, &env.restored_by_restic(&first));
         // It goes on as if nothing had been.
@@ -147,6 +149,7 @@ fn prune_killed_at_any_moment_leaves_the_store_whole() {
         copy(&stored, &env.store());
         let at = random.call(moment, changes);
         killed += usize::from(Fault::new(&env).kill_at_change(at, env.root()).run(PRUNE).was_killed());
+        env.restic(["unlock"]).code(0);
         env.restic(["check"]).code(0);
         restore_kept(&env, 2 + moment % 2);
         env.run(PRUNE).code(0);

@@ -12,16 +12,17 @@ use chrono::{DateTime, Utc};
 
 use super::prune::{self, SpaceArgs};
 use super::status::Freshness;
-use super::{Context, known_items, lock_source, lock_store, open_store};
+use super::{Context, hold_store, known_items, lock_source, lock_store, open_store};
 use crate::cleanup::Guard;
 use crate::config::Config;
-use crate::error::{Annotate, ExitCode, exit_code};
+use crate::error::{Annotate, ExitCode, chain, exit_code};
 use crate::job::Job;
 use crate::notify::Notifier;
 use crate::quantity::{show_duration, show_time};
 use crate::report::{ItemReport, Outcome, Report, Verdict, json, text};
 use crate::select::{self, Selector};
 use crate::source::{Item, Readiness};
+use crate::store::locks::{Held, Purpose};
 use crate::store::{SaveOptions, Store};
 use crate::timeline::{Point, SAFETY_SUFFIX, Timeline};
 
@@ -100,6 +101,29 @@ fn show(report: &Report, args: &BackupArgs, context: &Context) -> Result<()> {
     Ok(())
 }
 
+/// The store, as this run has it.
+struct Opened {
+    store: Store,
+    points: Vec<Point>,
+    /// Taken when the first item is due: most runs of a timer find nothing to do and disturb nobody.
+    held: Option<Held>,
+}
+
+impl Opened {
+    fn hold(&mut self, context: &Context) -> Result<()> {
+        if self.held.is_none() {
+            self.held = Some(hold_store(context, &self.store, Purpose::Share)?);
+            // Whoever was waited for may have removed points.
+            self.points = self.store.points()?;
+        }
+        Ok(())
+    }
+
+    fn points_of(&self, item: &str) -> Vec<&Point> {
+        self.points.iter().filter(|point| point.item == item).collect()
+    }
+}
+
 /// One run, on its way.
 struct Run<'r> {
     args: &'r BackupArgs,
@@ -118,8 +142,8 @@ impl Run<'_> {
         }
         let _lock = if self.args.dry_run { None } else { Some(lock_store(self.context, self.config)?) };
         let store = open_store(self.context, self.config)?;
-        let points = store.points()?;
-        let wanted = select::resolve(&self.args.selectors, &known_items(self.config, &points))?;
+        let mut opened = Opened { points: store.points()?, store, held: None };
+        let wanted = select::resolve(&self.args.selectors, &known_items(self.config, &opened.points))?;
         let selectors: Vec<Selector> =
             self.args.selectors.iter().map(|selector| Selector::parse(selector)).collect::<Result<_>>()?;
 
@@ -127,14 +151,21 @@ impl Run<'_> {
         for job in Job::all(self.config)? {
             let below = format!("{}/", job.id);
             if wanted.iter().any(|item| *item == job.id || item.starts_with(&below)) {
-                self.back_up_source(&job, &selectors, &store, &points, &mut report)?;
+                self.back_up_source(&job, &selectors, &mut opened, &mut report)?;
             }
         }
+        let Opened { store, held, .. } = opened;
+        drop(held);
         self.complain_of_stale(&store, &mut report);
-        if self.args.prune
-            && let Err(error) = self.prune(&store, &report)
-        {
-            report.errors.push(error.context("prune"));
+        if self.args.prune {
+            match self.prune(&store, &report) {
+                // Everything is saved, and the next run prunes as well: nothing is wrong with a store that others use too.
+                Err(error) if exit_code(&error) == ExitCode::Locked => {
+                    tracing::warn!("not pruned this time: {}", chain(&error));
+                }
+                Err(error) => report.errors.push(error.context("prune")),
+                Ok(()) => {}
+            }
         }
         Ok(report)
     }
@@ -143,8 +174,7 @@ impl Run<'_> {
         &self,
         job: &Job,
         selectors: &[Selector],
-        store: &Store,
-        points: &[Point],
+        opened: &mut Opened,
         report: &mut Report,
     ) -> Result<()> {
         let begun = Instant::now();
@@ -165,15 +195,15 @@ impl Run<'_> {
         let mut lock = None;
         for item in items.iter().filter(|item| is_wanted(item)) {
             let begun = Instant::now();
-            let own: Vec<&Point> = points.iter().filter(|point| point.item == item.id).collect();
-            let outcome = match self.not_due(job, &own) {
+            let outcome = match self.not_due(job, &opened.points_of(&item.id)) {
                 Some(outcome) => outcome,
                 None => {
                     self.notifier.start();
                     if lock.is_none() && !self.args.dry_run {
                         lock = Some(lock_source(self.context, &job.id)?);
+                        opened.hold(self.context)?;
                     }
-                    let saved = self.save(job, item, &own, store);
+                    let saved = self.save(job, item, &opened.points_of(&item.id), &opened.store);
                     saved.unwrap_or_else(Outcome::Failed)
                 }
             };
@@ -249,6 +279,7 @@ impl Run<'_> {
         }
         // A safety point goes with the item it was made for.
         let belongs = |item: &str| saved.contains(&item.strip_suffix(SAFETY_SUFFIX).unwrap_or(item));
+        let _held = if self.args.dry_run { None } else { Some(hold_store(self.context, store, Purpose::Exclude)?) };
         let points = store.points()?;
         let plans = prune::plan(self.config, &points, belongs, self.context);
         let summary = prune::carry_out(store, &plans, &SpaceArgs::default(), self.args.dry_run)?;

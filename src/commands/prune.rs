@@ -4,13 +4,14 @@ use anyhow::{Context as _, Result};
 use serde_json::json;
 use std::time::Duration;
 
-use super::{Context, known_items, lock_store, open_store};
+use super::{Context, hold_store, known_items, lock_store, open_store};
 use crate::config::{Config, RetentionRule};
 use crate::error::ExitCode;
 use crate::quantity::{parse_duration, rfc3339, show_bytes, show_time};
 use crate::retention::{self, ItemKey, Verdict};
 use crate::select;
 use crate::store::Store;
+use crate::store::locks::Purpose;
 use crate::store::upkeep::{FreeOptions, Freed};
 use crate::timeline::{Point, Timeline};
 
@@ -106,6 +107,7 @@ pub fn run(args: &PruneArgs, context: &Context) -> Result<ExitCode> {
     let config = context.config()?;
     let _lock = if args.dry_run { None } else { Some(lock_store(context, &config)?) };
     let store = open_store(context, &config)?;
+    let _held = if args.dry_run { None } else { Some(hold_store(context, &store, Purpose::Exclude)?) };
     let points = store.points()?;
     let wanted = select::resolve(&args.selectors, &known_items(&config, &points))?;
     let plans = plan(&config, &points, |item| wanted.iter().any(|wanted| wanted == item), context);

@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result, anyhow, bail};
 use serde_json::json;
 
 use super::ls::rows::path_text;
-use super::{Context, lock_source, lock_store, open_store};
+use super::{Context, hold_store, lock_source, lock_store, open_store};
 use crate::config::Config;
 use crate::error::{Annotate, ExitCode};
 use crate::extract::{Chosen, Extracted, Layout, RestoreOptions, Watch, extract};
@@ -16,6 +16,7 @@ use crate::output::printable;
 use crate::quantity::{show_bytes, show_time};
 use crate::report::Outcome;
 use crate::source::{Item, Severity, Source};
+use crate::store::locks::Purpose;
 use crate::store::{SaveOptions, Store};
 use crate::timeline::{Point, SAFETY_SUFFIX, Timeline};
 use crate::ui;
@@ -181,6 +182,7 @@ fn save_safety_point(
     else {
         return Ok(());
     };
+    let _held = hold_store(context, store, Purpose::Share).with_context(doing).hint(HINT)?;
     let safety = Item { id: format!("{}{SAFETY_SUFFIX}", item.id), ..item.clone() };
     // Most of it will be in the store already, as the newest point of the item has it.
     let newest = points.iter().filter(|point| point.item == item.id && point.complete).max_by_key(|point| point.time);

@@ -3,8 +3,10 @@
 use anyhow::Result;
 use serde_json::json;
 
-use super::{Context, lock_store, open_store};
-use crate::error::ExitCode;
+use super::{Context, hold_store, lock_store, open_store};
+use crate::error::{ExitCode, chain, exit_code};
+use crate::store::Store;
+use crate::store::locks::{Held, Purpose};
 
 /// Arguments of `verify`.
 #[derive(Debug, clap::Args)]
@@ -27,6 +29,7 @@ pub fn run(args: &VerifyArgs, context: &Context) -> Result<ExitCode> {
     // A prune beside it would look like damage.
     let _lock = lock_store(context, &config)?;
     let store = open_store(context, &config)?;
+    let _held = hold_to_verify(context, &store)?;
     let findings = store.verify(args.read_data)?;
     if context.output.json {
         context.output.json_document(&json!({
@@ -59,6 +62,18 @@ pub fn run(args: &VerifyArgs, context: &Context) -> Result<ExitCode> {
         if count == 1 { "place" } else { "places" }
     );
     Ok(ExitCode::Failed)
+}
+
+/// Keeps others from pruning meanwhile, which would look like damage. A store that can only be read is verified all the same.
+fn hold_to_verify(context: &Context, store: &Store) -> Result<Option<Held>> {
+    match hold_store(context, store, Purpose::Share) {
+        Ok(held) => Ok(Some(held)),
+        Err(error) if exit_code(&error) == ExitCode::Locked => Err(error),
+        Err(error) => {
+            tracing::warn!("verifying without a lock; a prune beside it would look like damage: {}", chain(&error));
+            Ok(None)
+        }
+    }
 }
 
 #[cfg(test)]

@@ -13,6 +13,7 @@ use rustic_backend::BackendOptions;
 use rustic_core::WriteBackend;
 
 use super::explain;
+use super::locks::Where;
 use super::sftp::{self, Sftp};
 use crate::config::StoreConfig;
 
@@ -42,8 +43,8 @@ const HOSTS_WITH_REGION: [&str; 7] = [
     ".wasabisys.com",
 ];
 
-/// Gets ready to use the repository; a server is not asked yet.
-pub(super) fn backend(config: &StoreConfig) -> Result<Arc<dyn WriteBackend>> {
+/// Gets ready to use the repository and says where its locks are; a server is not asked yet.
+pub(super) fn backend(config: &StoreConfig) -> Result<(Arc<dyn WriteBackend>, Where)> {
     let understand = || format!("understand the repository `{}`", config.repository);
     let place = translate(&config.repository).with_context(understand)?;
     let mut options = config.options.clone();
@@ -55,14 +56,16 @@ pub(super) fn backend(config: &StoreConfig) -> Result<Arc<dyn WriteBackend>> {
             if let Some(key) = config.secret_options.keys().next() {
                 bail!("SFTP takes no `{key}-file` under [store.options]: name a private key as `key = \"/PATH\"`");
             }
-            return Ok(Arc::new(Sftp::new(address, &options)?));
+            let sftp = Arc::new(Sftp::new(address, &options)?);
+            return Ok((sftp.clone(), Where::Sftp(sftp)));
         }
         Place::Rustic(translated) => {
             translated.complete(options, &|name| std::env::var(name).ok()).with_context(understand)?
         }
     };
+    let locks = Where::from_rustic(&location, &options);
     let backends = BackendOptions::default().repository(location).options(options).to_backends();
-    Ok(backends.map_err(|error| explain(*error))?.repository())
+    Ok((backends.map_err(|error| explain(*error))?.repository(), locks))
 }
 
 /// The directory of a repository on this machine, if that is where it is.

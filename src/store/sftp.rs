@@ -20,6 +20,7 @@ use uuid::Uuid;
 
 mod address;
 mod connection;
+mod locks;
 mod packet;
 
 pub(super) use address::Address;

@@ -62,6 +62,7 @@ fn s3_server_stopped_half_way_is_an_error_and_no_point() {
     is_clear(env.run(["backup"]), "write to the store", "hint: Is the server running and within reach?");
     proxy.release();
     assert_eq!(points(&env), 1);
+    env.restic_at(server.repository("holdall"), ["unlock"]).code(0);
     env.restic_at(server.repository("holdall"), ["check", "--read-data"]).code(0);
 
     // Then the server itself, killed while data is on its way to it.
@@ -89,6 +90,7 @@ fn backup_succeeds_when_the_rest_server_is_back_in_time_and_fails_when_not() {
     is_clear(env.run(["backup"]), "write to the store", "hint: Is the server running and within reach?");
     proxy.release();
     assert_eq!(points(&env), 1);
+    env.restic_at(server.repository("holdall"), ["unlock"]).code(0);
     env.restic_at(server.repository("holdall"), ["check", "--read-data"]).code(0);
     proxy.cut_after(HALF_WAY, 1);
     env.run(["backup"]).code(0);
@@ -113,6 +115,7 @@ fn backup_succeeds_when_the_sftp_server_is_back_in_time_and_fails_when_not() {
     is_clear(env.run(["backup"]), "write to the store", "hint: Is the server running and within reach?");
     proxy.release();
     assert_eq!(points(&env), 1);
+    env.restic_at(&store, ["unlock"]).code(0);
     env.restic_at(&store, ["check", "--read-data"]).code(0);
     proxy.cut_after(HALF_WAY, 1);
     env.run(["backup"]).code(0);

@@ -104,6 +104,17 @@ impl<'e> Fault<'e> {
     pub fn start<S: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = S>) -> Daemon {
         Daemon::start(self.command(arguments), &self.env.path("faulty.log"))
     }
+
+    /// The same in a terminal of its own, which is gone when what this returns is killed.
+    pub fn start_in_terminal<S: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = S>) -> Daemon {
+        let plain = self.command(arguments);
+        let words = std::iter::once(plain.get_program()).chain(plain.get_args());
+        let line: Vec<String> = words.map(|word| format!("'{}'", word.to_str().unwrap())).collect();
+        let mut command = self.env.command("script");
+        command.envs(self.variables.iter().map(|(name, value)| (name, value)));
+        command.args(["--quiet", "--command", &format!("exec {}", line.join(" ")), "/dev/null"]);
+        Daemon::start(command, &self.env.path("terminal.log"))
+    }
 }
 
 /// The library, compiled once in each process.

@@ -36,6 +36,13 @@ impl Outcome {
         self
     }
 
+    /// The program ended with one of these codes: versions of restic differ.
+    #[track_caller]
+    pub fn code_among(self, expected: &[i32]) -> Self {
+        self.holds(self.code.is_some_and(|code| expected.contains(&code)), &format!("exit code among {expected:?}"));
+        self
+    }
+
     /// Whether a signal ended the program.
     pub fn was_killed(&self) -> bool {
         self.code.is_none()
