@@ -4,7 +4,7 @@
 use std::num::NonZeroU32;
 
 use holdall_fuzz::format::BlobId;
-use holdall_fuzz::format::index::{IndexedPack, PlacedBlob, encode};
+use holdall_fuzz::format::index::{IndexedPack, PlacedBlob, decode, encode};
 use holdall_fuzz::format::pack::PackedBlob;
 use libfuzzer_sys::fuzz_target;
 use rustic_core::Id;
@@ -12,9 +12,14 @@ use rustic_core::jiff::Timestamp;
 use rustic_core::repofile::IndexFile;
 
 fuzz_target!(|json: &[u8]| {
+    // An error for what is none, and no panic.
+    let _ = decode(json);
     if let Some(packs) = packs(json) {
         let again = self::packs(&encode(&packs));
         assert_eq!(again.as_ref(), Some(&packs));
+        let blobs = |packs: &[IndexedPack]| packs.iter().map(|pack| pack.blobs.len()).sum::<usize>();
+        let decoded = decode(&encode(&packs)).map(|packs| packs.iter().map(|pack| pack.blobs.len()).sum());
+        assert_eq!(decoded.ok(), Some(blobs(&packs)));
     }
 });
 

@@ -36,6 +36,7 @@ use crate::source::Entries;
 mod assemble;
 mod chunker;
 mod directory;
+mod index;
 mod jobs;
 mod known;
 mod pack;
@@ -132,7 +133,8 @@ impl Engine {
         let config = repository.config().clone();
         let level =
             config.zstd().map_err(|error| explain(*error)).context("understand the repository's compression")?;
-        let known = Known::load(&repository)?;
+        let sealer = Sealer::new(&store.key, level)?;
+        let known = index::read(store, &sealer).context("read the index of the repository")?;
         let workers = thread::available_parallelism().map_or(1, |cores| cores.get().min(MOST_WORKERS));
         let is_local = super::local_path(&store.repository).is_some();
         let senders = if is_local { LOCAL_SENDERS } else { REMOTE_SENDERS };
@@ -147,7 +149,7 @@ impl Engine {
             gate: Arc::clone(&store.gate),
             cache: store.cache.clone(),
             level,
-            sealer: Sealer::new(&store.key, level)?,
+            sealer,
             chunker: Chunker::new(&config)?,
             trees: Trees::new(Arc::clone(&store.gate), store.cache.clone()),
             packed: Default::default(),

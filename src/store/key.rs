@@ -2,7 +2,7 @@
 //!
 //! It holds the master key, sealed with a key that is derived from the password; the layout is restic's (its doc/design.rst, "Keys, Encryption
 //! and MAC"). rustic_core would write one whose derivation takes 128 MiB of memory at every start of every command, which is more than all
-//! the rest of holdall takes together. This one takes as much time and, as restic's own, 32 MiB.
+//! the rest of holdall takes together. This one takes 32 MiB, as restic's own.
 
 use anyhow::{Context, Result};
 use chrono::Utc;
@@ -15,10 +15,11 @@ use super::explain;
 use super::format::BlobId;
 use super::seal::Sealer;
 
-/// scrypt's parameters: N as a power of two, r, p. Memory is 128 · N · r bytes, time goes with N · r · p.
+/// scrypt's parameters: N as a power of two, r, p. Memory is 128 · N · r bytes, time goes with N · r · p. OWASP's Password Storage Cheat Sheet names
+/// these among those of equal strength.
 const LOG_N: u8 = 15;
 const R: u32 = 8;
-const P: u32 = 4;
+const P: u32 = 3;
 
 /// Writes a key file that opens the repository of `master` with `password`.
 pub(super) fn write(backend: &dyn WriteBackend, master: &MasterKey, password: &str) -> Result<()> {

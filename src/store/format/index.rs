@@ -1,9 +1,11 @@
-//! Writes an index file: which blobs lie where in which packs.
+//! Index files: which blobs lie where in which packs.
 //!
 //! Restic's JSON, with two fields more for each pack, `time` and `size`, which rustic writes and restic does not read.
 
+use anyhow::{Context, Result};
 use rustic_core::jiff::Timestamp;
 use rustic_core::repofile::BlobType;
+use serde::Deserialize;
 
 use super::moment::Moment;
 use super::pack::PackedBlob;
@@ -77,6 +79,49 @@ fn placed(out: &mut Vec<u8>, placed: &PlacedBlob) {
     out.push(b'}');
 }
 
+/// A pack as an index names it. What a prune has marked to be deleted is not among them.
+#[derive(Debug, PartialEq, Eq, Deserialize)]
+pub struct KnownPack {
+    /// The pack's name.
+    pub id: BlobId,
+    /// What is in it.
+    pub blobs: Vec<KnownBlob>,
+    /// Size of the file in bytes, when the index was written by one that says it.
+    #[serde(default)]
+    pub size: Option<u32>,
+}
+
+/// A blob as an index names it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+pub struct KnownBlob {
+    /// Hash of the plain bytes.
+    pub id: BlobId,
+    /// Whether it is of a tree or of data.
+    #[serde(rename = "type")]
+    pub kind: BlobType,
+    /// Bytes of the pack before it.
+    pub offset: u32,
+    /// Bytes in the pack, nonce and tag included.
+    pub length: u32,
+    /// Plain bytes before compression; `None` when it is not compressed.
+    #[serde(default, rename = "uncompressed_length")]
+    pub raw_length: Option<u32>,
+}
+
+/// Reads the JSON of an index file, whoever wrote it.
+///
+/// # Errors
+///
+/// When it is not an index file of restic's format.
+pub fn decode(json: &[u8]) -> Result<Vec<KnownPack>> {
+    #[derive(Deserialize)]
+    struct File {
+        packs: Option<Vec<KnownPack>>,
+    }
+    let file: File = serde_json::from_slice(json).context("read an index file")?;
+    Ok(file.packs.unwrap_or_default())
+}
+
 #[cfg(test)]
 mod tests {
     use std::num::NonZeroU32;
@@ -138,6 +183,14 @@ mod tests {
         );
         assert_eq!(String::from_utf8(json.clone()).unwrap(), expected);
         assert_eq!(read_by_rustic(&json), packs);
+        for (known, written) in decode(&json).unwrap().iter().zip(&packs) {
+            assert_eq!((known.id, known.size), (written.id, Some(written.size)));
+            let placed = |blob: &KnownBlob| {
+                let KnownBlob { id, kind, offset, length, raw_length } = *blob;
+                PlacedBlob { blob: PackedBlob { id, kind, length, raw_length }, offset }
+            };
+            assert_eq!(known.blobs.iter().map(placed).collect::<Vec<_>>(), written.blobs);
+        }
         assert_eq!(read_by_rustic(&encode(&[])), []);
     }
 

@@ -4,17 +4,21 @@
 //! newest point are read for comparison. What this run adds stands in tables of its own, shared by all items of the run.
 
 use std::collections::{HashMap, HashSet};
+use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Context, Result};
-use rustic_core::repofile::{BlobType, IndexFile};
-use rustic_core::{Id, OpenStatus, Repository};
+use rustic_core::Id;
+use rustic_core::repofile::BlobType;
 
-use crate::store::explain;
 use crate::store::format::BlobId;
+use crate::store::format::index::{KnownBlob, KnownPack};
 
 /// Tables of new blobs, so that threads seldom wait for each other.
 const SHARDS: usize = 16;
+
+/// Some ids.
+type Ids = HashSet<BlobId, BuildHasherDefault<IdHasher>>;
 
 /// Where a tree is stored.
 #[derive(Debug, Clone, Copy)]
@@ -30,10 +34,10 @@ pub(super) struct Place {
 /// The index of a repository, and what was added since it was read.
 pub(super) struct Known {
     data: Sorted,
-    trees: HashMap<BlobId, StoredPlace>,
+    trees: HashMap<BlobId, StoredPlace, BuildHasherDefault<IdHasher>>,
     tree_packs: Vec<Id>,
     /// New blobs by kind and first bits.
-    new: [Vec<Mutex<HashSet<BlobId>>>; 2],
+    new: [Vec<Mutex<Ids>>; 2],
     /// Bytes of all packs, by kind.
     pub(super) pack_bytes: [u64; 2],
 }
@@ -56,43 +60,36 @@ pub(super) fn number(kind: BlobType) -> usize {
 }
 
 impl Known {
-    /// Reads the index of the repository.
+    /// Adds what an index file names; to be followed by [`Known::sort`].
     ///
-    /// Packs that a prune has marked to be deleted do not count: nothing new may rely on them.
-    pub(super) fn load(repository: &Repository<OpenStatus>) -> Result<Self> {
-        let mut known = Self::default();
-        let mut data = Vec::new();
-        let files = repository.stream_files::<IndexFile>().map_err(|error| explain(*error));
-        for file in files.context("read the index of the repository")? {
-            let (_, file) = file.map_err(|error| explain(*error)).context("read the index of the repository")?;
-            for pack in file.packs {
-                known.pack_bytes[number(pack.blob_type())] += u64::from(pack.pack_size());
-                let number = u32::try_from(known.tree_packs.len()).context("count the packs")?;
-                let mut has_trees = false;
-                for blob in pack.blobs {
-                    let id = BlobId::from(*blob.id);
-                    match blob.tpe {
-                        BlobType::Data => data.push(id),
-                        BlobType::Tree => {
-                            has_trees = true;
-                            let location = blob.location;
-                            let place = StoredPlace {
-                                pack: number,
-                                offset: location.offset,
-                                length: location.length,
-                                raw_length: location.uncompressed_length.map_or(0, u32::from),
-                            };
-                            known.trees.insert(id, place);
-                        }
+    /// Packs that a prune has marked to be deleted are not among it: nothing new may rely on them.
+    pub(super) fn add(&mut self, packs: Vec<KnownPack>) -> Result<()> {
+        for pack in packs {
+            let kind = pack.blobs.first().map_or(BlobType::Data, |blob| blob.kind);
+            let blobs: u64 = pack.blobs.iter().map(|blob| u64::from(blob.length)).sum();
+            self.pack_bytes[number(kind)] += pack.size.map_or(blobs, u64::from);
+            let place = u32::try_from(self.tree_packs.len()).context("count the packs")?;
+            let mut has_trees = false;
+            for KnownBlob { id, kind, offset, length, raw_length } in pack.blobs {
+                match kind {
+                    BlobType::Data => self.data.ids.push(id),
+                    BlobType::Tree => {
+                        has_trees = true;
+                        let raw_length = raw_length.unwrap_or(0);
+                        self.trees.insert(id, StoredPlace { pack: place, offset, length, raw_length });
                     }
                 }
-                if has_trees {
-                    known.tree_packs.push(*pack.id);
-                }
+            }
+            if has_trees {
+                self.tree_packs.push(pack.id.into());
             }
         }
-        known.data = Sorted::new(data);
-        Ok(known)
+        Ok(())
+    }
+
+    /// Brings what was added into order.
+    pub(super) fn sort(&mut self) {
+        self.data = Sorted::new(std::mem::take(&mut self.data.ids));
     }
 
     /// Whether the store has the blob, or will have it when this run is over.
@@ -119,8 +116,8 @@ impl Known {
         }
     }
 
-    fn shard(&self, kind: BlobType, id: &BlobId) -> &Mutex<HashSet<BlobId>> {
-        // Not the first byte, by which the table itself may sort.
+    fn shard(&self, kind: BlobType, id: &BlobId) -> &Mutex<Ids> {
+        // Not the first bytes, by which the table itself sorts.
         &self.new[number(kind)][usize::from(id.0[31]) % SHARDS]
     }
 }
@@ -142,7 +139,9 @@ struct Sorted {
 
 impl Sorted {
     fn new(mut ids: Vec<BlobId>) -> Self {
-        ids.sort_unstable();
+        // The first eight bytes nearly always decide.
+        let begin = |id: &BlobId| id.0.first_chunk().map_or(0, |first| u64::from_be_bytes(*first));
+        ids.sort_unstable_by(|a, b| begin(a).cmp(&begin(b)).then_with(|| a.cmp(b)));
         ids.dedup();
         ids.shrink_to_fit();
         let mut begins = vec![0; (1 << 16) + 1];
@@ -159,6 +158,25 @@ impl Sorted {
         let part = first_two(id);
         let (Some(&begin), Some(&end)) = (self.begins.get(part), self.begins.get(part + 1)) else { return false };
         self.ids[begin..end].binary_search(id).is_ok()
+    }
+}
+
+/// Takes bytes of the id for its hash: that is what they are.
+#[derive(Default)]
+struct IdHasher(u64);
+
+impl Hasher for IdHasher {
+    fn write(&mut self, bytes: &[u8]) {
+        // Not the last byte, which says the table.
+        if let Some(first) = bytes.first_chunk() {
+            self.0 = u64::from_le_bytes(*first);
+        }
+    }
+
+    fn write_usize(&mut self, _length: usize) {}
+
+    fn finish(&self) -> u64 {
+        self.0
     }
 }
 

@@ -56,6 +56,8 @@ pub(super) struct Worker<'r> {
 struct Reading {
     reader: Box<dyn Read + Send>,
     path: PathBuf,
+    /// Its size when it was listed, in bytes.
+    listed: u64,
     /// Bytes read so far.
     read: u64,
     is_end: bool,
@@ -92,7 +94,7 @@ impl<'r> Worker<'r> {
                 return target.slot.settle(Payload::Gone, self.run, &mut self.packer);
             }
         };
-        let mut reading = Reading { reader, path, read: 0, is_end: false };
+        let mut reading = Reading { reader, path, listed: size, read: 0, is_end: false };
         let mut segment = self.spare.take().unwrap_or_else(|| Arc::new(self.run.engine.segments.take()));
         let read = match self.fill(&mut reading, &mut segment, 0) {
             Ok(filled) if reading.is_end && self.is_one_piece(&segment[..filled]) => {
@@ -100,7 +102,7 @@ impl<'r> Worker<'r> {
                 if filled > 0 {
                     blobs.push(self.packer.store(self.run, BlobType::Data, &segment[..filled])?);
                 }
-                self.compare_size(&reading, size);
+                self.compare_size(&reading);
                 self.finish(target, Some((blobs, filled as u64)))?;
                 self.spare = Some(segment);
                 return Ok(());
@@ -116,7 +118,7 @@ impl<'r> Worker<'r> {
         if let Some(filled) = read
             && self.read_pieces(&mut reading, segment, filled, &file)?
         {
-            self.compare_size(&reading, size);
+            self.compare_size(&reading);
             file.lock().read = Some(reading.read);
         }
         self.release(&file)
@@ -176,6 +178,8 @@ impl<'r> Worker<'r> {
                 Ok(read) => {
                     filled += read;
                     reading.read += read as u64;
+                    // A file is most often as long as it was listed; then its end need not be asked for. One that grows is saved up to there.
+                    reading.is_end = reading.read == reading.listed;
                     self.run.task.advance(read as u64);
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -233,7 +237,8 @@ impl<'r> Worker<'r> {
     }
 
     /// Tells when a file is not as long as it was when it was listed. What was read is saved, and is what its size says.
-    fn compare_size(&self, reading: &Reading, listed: u64) {
+    fn compare_size(&self, reading: &Reading) {
+        let listed = reading.listed;
         if reading.read != listed {
             let how = if reading.read > listed { "grew" } else { "shrank" };
             let error = format!("{how} while it was backed up, from {listed} to {} bytes; saved as read", reading.read);

@@ -1,0 +1,60 @@
+//! Reads all index files of the repository, several at a time: decoding them is most of what a run does when nothing has changed, and a server's
+//! answers take their time.
+
+use std::fs;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::thread;
+
+use anyhow::{Context, Result};
+use bytes::Bytes;
+use rustic_core::{FileType, Id, ReadBackend};
+
+use super::known::Known;
+use crate::store::format::index::{self, KnownPack};
+use crate::store::seal::Sealer;
+use crate::store::{Store, cache, explain};
+
+/// How many are read at a time.
+const READERS: usize = 2;
+
+/// What the index files name.
+pub(super) fn read(store: &Store, sealer: &Sealer) -> Result<Known> {
+    let ids = store.gate.list(FileType::Index).map_err(|error| explain(*error))?;
+    let next = AtomicUsize::new(0);
+    let known = Mutex::new(Ok(Known::default()));
+    thread::scope(|scope| {
+        for _ in 0..READERS.min(ids.len()) {
+            scope.spawn(|| {
+                while let Some(id) = ids.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    let read = read_one(store, sealer, id);
+                    let mut known = known.lock().unwrap_or_else(PoisonError::into_inner);
+                    let Ok(all) = &mut *known else { return };
+                    if let Err(error) = read.and_then(|packs| all.add(packs)) {
+                        *known = Err(error);
+                    }
+                }
+            });
+        }
+    });
+    let mut known = known.into_inner().unwrap_or_else(PoisonError::into_inner)?;
+    known.sort();
+    Ok(known)
+}
+
+fn read_one(store: &Store, sealer: &Sealer, id: &Id) -> Result<Vec<KnownPack>> {
+    // What is in the cache was compared with its name when the store was opened.
+    let cached = store.cache.as_ref().and_then(|cache| fs::read(cache::path(cache, FileType::Index, id)).ok());
+    let stored = match cached {
+        Some(stored) => Bytes::from(stored),
+        None => {
+            let stored = store.gate.read_full(FileType::Index, id).map_err(|error| explain(*error))?;
+            if let Some(cache) = &store.cache {
+                cache::put(cache, FileType::Index, id, &stored);
+            }
+            stored
+        }
+    };
+    let json = sealer.open(&stored).with_context(|| format!("open index {}", id.to_hex().as_str()))?;
+    index::decode(&json).with_context(|| format!("read index {}", id.to_hex().as_str()))
+}
