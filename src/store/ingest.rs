@@ -132,7 +132,8 @@ impl Engine {
     pub(super) fn open(store: &Store, dry_run: bool) -> Result<Self> {
         let repository = store.opened()?;
         let config = repository.config().clone();
-        let level = config.zstd().map_err(|error| explain(*error)).context("understand the repository's compression")?;
+        let level =
+            config.zstd().map_err(|error| explain(*error)).context("understand the repository's compression")?;
         let known = Known::load(&repository)?;
         let pool = |kind| {
             let slack = config.chunk_max_size() / 2;

@@ -154,12 +154,7 @@ impl Store {
 }
 
 /// A source that has nothing now and had something before is more likely not mounted than empty.
-fn refuse_empty(
-    summary: &SnapshotSummary,
-    item: &Item,
-    options: &SaveOptions<'_>,
-    problems: &Problems,
-) -> Result<()> {
+fn refuse_empty(summary: &SnapshotSummary, item: &Item, options: &SaveOptions<'_>, problems: &Problems) -> Result<()> {
     let had_files = options.newest.and_then(|point| point.files).unwrap_or(0) > 0;
     if summary.total_files_processed > 0 || !had_files || options.allow_empty {
         return Ok(());

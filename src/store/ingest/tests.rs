@@ -61,12 +61,15 @@ struct Blank {
 }
 
 impl Blank {
-    fn new(data_pack: &str) -> Self {
+    /// With these sizes of packs with data and with trees, if they are not the usual ones.
+    fn new(sizes: Option<(&str, &str)>) -> Self {
         let mut options = ConfigOptions::default();
-        options.set_datapack_size = data_pack.parse().ok();
-        options.set_datapack_growfactor = Some(0);
-        options.set_treepack_size = "1 kB".parse().ok();
-        options.set_treepack_growfactor = Some(0);
+        if let Some((data, trees)) = sizes {
+            options.set_datapack_size = data.parse().ok();
+            options.set_datapack_growfactor = Some(0);
+            options.set_treepack_size = trees.parse().ok();
+            options.set_treepack_growfactor = Some(0);
+        }
         let memory = Memory::default();
         let repository = unopened(&memory).repository().unwrap();
         let made = repository.init(&Credentials::password("x"), &KeyOptions::default(), &options).unwrap();
@@ -78,13 +81,19 @@ impl Lab {
     /// A new store whose packs are small, so that a backup takes several writes.
     fn new() -> Self {
         static BLANK: OnceLock<Blank> = OnceLock::new();
-        let blank = BLANK.get_or_init(|| Blank::new("200 kB"));
+        let blank = BLANK.get_or_init(|| Blank::new(Some(("200 kB", "1 kB"))));
         Self::holding(blank.content.clone(), blank.key.clone())
     }
 
     /// A new store in which each blob has a pack of its own.
     fn with_tiny_packs() -> Self {
-        let blank = Blank::new("1 B");
+        let blank = Blank::new(Some(("1 B", "1 kB")));
+        Self::holding(blank.content, blank.key)
+    }
+
+    /// A new store as users have it.
+    fn with_usual_packs() -> Self {
+        let blank = Blank::new(None);
         Self::holding(blank.content, blank.key)
     }
 

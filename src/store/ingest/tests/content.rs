@@ -48,8 +48,7 @@ fn content_that_is_in_the_store_is_not_read_again() {
     assert_eq!((result.files_new, result.files_changed, result.files_unmodified), (1, 0, 1));
     // A tree, its index, the snapshot.
     assert_eq!(lab.memory.writes().len(), 3);
-    let expected =
-        Files::default().with("/one", noise(1, 900_000), 1).with("/moved", noise(1, 900_000), 1).content();
+    let expected = Files::default().with("/one", noise(1, 900_000), 1).with("/moved", noise(1, 900_000), 1).content();
     assert_eq!(lab.read(&lab.newest()), expected);
     assert!(lab.newest().complete);
 }
@@ -133,9 +132,8 @@ fn a_file_that_cannot_be_read_to_its_end_is_left_out_and_the_point_is_incomplete
 fn a_file_that_grows_or_shrinks_is_saved_as_it_was_read() {
     let lab = Lab::new();
     let saved = saved(&lab, true, || {
-        let of_size = |path: &str, listed, content: Vec<u8>| {
-            read_by(path, listed, 1, move || Ok(Box::new(Cursor::new(content))))
-        };
+        let of_size =
+            |path: &str, listed, content: Vec<u8>| read_by(path, listed, 1, move || Ok(Box::new(Cursor::new(content))));
         vec![
             of_size("/emptied", 7, Vec::new()),
             of_size("/filled", 0, noise(1, 100)),

@@ -98,7 +98,8 @@ fn content(members: &[Member]) -> BTreeMap<PathBuf, BlobId> {
 #[test]
 fn many_small_files_come_out_of_one_stream() {
     let mut members = vec![member("/directory", Vec::new())];
-    let small = (0..5000_usize).map(|number| member(format!("/directory/{number:04}"), noise(number as u64, number % 50)));
+    let small =
+        (0..5000_usize).map(|number| member(format!("/directory/{number:04}"), noise(number as u64, number % 50)));
     members.extend(small);
     let (lab, saved) = save(Lab::new(), &members, 7);
     assert_eq!(saved.unwrap().files_new, 5000);
@@ -150,8 +151,7 @@ fn an_error_within_a_stream_costs_that_file_alone() {
 
 #[test]
 fn a_stream_is_let_go_of_when_the_store_fails() {
-    let members: Vec<Member> =
-        (0..100).map(|number| member(format!("/{number:02}"), noise(number, 300_000))).collect();
+    let members: Vec<Member> = (0..100).map(|number| member(format!("/{number:02}"), noise(number, 300_000))).collect();
     for step in [1, 3, 20] {
         let lab = Lab::new();
         lab.memory.plan_at(Fault::Fails, step);
