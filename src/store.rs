@@ -62,7 +62,7 @@ pub struct Store {
     cache: Option<PathBuf>,
     bars: Bars,
     /// What the saves of this run share.
-    engine: Mutex<Option<Arc<Engine>>>,
+    engine: Mutex<Option<Engine>>,
 }
 
 impl fmt::Debug for Store {

@@ -84,6 +84,11 @@ impl Gate {
     }
 }
 
+/// Whether files of this type are named by the SHA-256 of their content, and so belong to one write alone.
+fn is_named_by_hash(tpe: FileType) -> bool {
+    matches!(tpe, FileType::Pack | FileType::Index | FileType::Snapshot)
+}
+
 impl ReadBackend for Gate {
     fn location(&self) -> String {
         self.inner.location()
@@ -100,8 +105,7 @@ impl ReadBackend for Gate {
     fn read_full(&self, tpe: FileType, id: &Id) -> RusticResult<Bytes> {
         let id = *id;
         let content = self.ask(move |inner| inner.read_full(tpe, &id))?;
-        let is_named_by_hash = matches!(tpe, FileType::Pack | FileType::Index | FileType::Snapshot);
-        if is_named_by_hash && *id.to_hex().as_str() != *hex(&Sha256::digest(&content)) {
+        if is_named_by_hash(tpe) && *id.to_hex().as_str() != *hex(&Sha256::digest(&content)) {
             let error = RusticError::new(ErrorKind::Verification, "{type} {id} in the store is damaged")
                 .attach_context("type", tpe.to_string())
                 .attach_context("id", id.to_string());
@@ -138,7 +142,14 @@ impl WriteBackend for Gate {
             *self.last_snapshot.lock().unwrap_or_else(PoisonError::into_inner) = Some(*id);
         }
         let id = *id;
-        self.ask(move |inner| inner.write_bytes(tpe, &id, cacheable, content))
+        self.ask(move |inner| {
+            let written = inner.write_bytes(tpe, &id, cacheable, content);
+            if written.is_err() && is_named_by_hash(tpe) {
+                // Not every place does without the file when it gets only a part of it: half an index would keep every later run from working.
+                drop(inner.remove(tpe, &id, cacheable));
+            }
+            written
+        })
     }
 
     fn remove(&self, tpe: FileType, id: &Id, cacheable: bool) -> RusticResult<()> {

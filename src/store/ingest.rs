@@ -45,6 +45,8 @@ mod parent;
 mod pool;
 mod problems;
 mod tally;
+#[cfg(test)]
+mod tests;
 mod trees;
 mod upload;
 mod worker;
@@ -73,6 +75,8 @@ const REMOTE_SENDERS: usize = 4;
 pub(super) struct Engine {
     /// Where the store is, for messages.
     repository: String,
+    /// Whether nothing is to be written.
+    pub(super) dry_run: bool,
     gate: Arc<Gate>,
     cache: Option<PathBuf>,
     config: ConfigFile,
@@ -120,15 +124,13 @@ pub(super) struct Ingest<'i> {
     pub(super) entries: Entries,
     /// The tree of the point before.
     pub(super) parent: Option<BlobId>,
-    /// Whether nothing is to be written.
-    pub(super) dry_run: bool,
     pub(super) problems: &'i Problems,
     pub(super) task: &'i dyn Task,
 }
 
 impl Engine {
-    /// Reads the index of the store and gets ready.
-    pub(super) fn open(store: &Store) -> Result<Self> {
+    /// Reads the index of the store and gets ready. With `dry_run` nothing will be written.
+    pub(super) fn open(store: &Store, dry_run: bool) -> Result<Self> {
         let repository = store.opened()?;
         let config = repository.config().clone();
         let level =
@@ -146,6 +148,7 @@ impl Engine {
         };
         Ok(Self {
             repository: store.repository.clone(),
+            dry_run,
             gate: Arc::clone(&store.gate),
             cache: store.cache.clone(),
             level,
@@ -170,10 +173,10 @@ impl Engine {
     ///
     /// When the store fails. What the source could not give is among the problems instead.
     pub(super) fn ingest(&self, work: Ingest<'_>, summary: &mut SnapshotSummary) -> Result<BlobId> {
-        let Ingest { entries, parent, dry_run, problems, task } = work;
+        let Ingest { entries, parent, problems, task } = work;
         let failure = Failure::default();
         let (tally, root) = Default::default();
-        let uploads = Uploads::new(self, &failure, dry_run);
+        let uploads = Uploads::new(self, &failure);
         let jobs = Jobs::new(self.workers);
         let run = Run { engine: self, problems, task, jobs, uploads, failure: &failure, tally, root };
         thread::scope(|scope| {

@@ -51,17 +51,14 @@ impl Store {
     ) -> Result<Saved> {
         let mut snapshot = points::new_snapshot(item, options.time)?;
         let begun = Zoned::now();
-        let engine = self.engine()?;
+        let engine = self.engine(options.dry_run)?;
         let task = monitor.start(&item.id, "save", Unit::Bytes);
         let problems = Problems::default();
         let mut summary = snapshot.summary.take().unwrap_or_default();
         let taken = self.take_in(&engine, &*tree, options, &mut snapshot, &mut summary, &problems, &task, monitor);
         task.finish();
-        if taken.is_err() {
-            // It counts on blobs that were not stored.
-            self.forget_engine();
-        }
         taken?;
+        self.keep_engine(engine);
         refuse_empty(&summary, item, options, &problems)?;
         if problems.is_incomplete() {
             points::mark_incomplete(&mut snapshot);
@@ -129,7 +126,7 @@ impl Store {
                 None => {}
             }
             let entries = tree.entries();
-            let work = Ingest { entries, parent, dry_run: options.dry_run, problems, task: &**task };
+            let work = Ingest { entries, parent, problems, task: &**task };
             let root = engine.ingest(work, summary).context("write to the store")?;
             snapshot.tree = rustic_core::Id::from(root).into();
             Ok(())
@@ -137,14 +134,17 @@ impl Store {
     }
 
     /// The engine of this run: its index is read once, and what one item added the next one finds.
-    fn engine(&self) -> Result<Arc<Engine>> {
-        let mut engine = self.engine.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(engine) = &*engine {
-            return Ok(Arc::clone(engine));
-        }
-        let opened = Arc::new(Engine::open(self)?);
-        *engine = Some(Arc::clone(&opened));
-        Ok(opened)
+    ///
+    /// It is taken out while it works: one that failed or broke off counts on blobs that were not stored, and must not come back. Nor
+    /// may one that only pretended to store serve one that does.
+    fn engine(&self, dry_run: bool) -> Result<Engine> {
+        let kept = self.engine.lock().unwrap_or_else(PoisonError::into_inner).take();
+        kept.filter(|engine| engine.dry_run == dry_run).map_or_else(|| Engine::open(self, dry_run), Ok)
+    }
+
+    /// Keeps the engine for the next item, after everything was stored.
+    fn keep_engine(&self, engine: Engine) {
+        *self.engine.lock().unwrap_or_else(PoisonError::into_inner) = Some(engine);
     }
 
     /// Lets go of the engine, so that the next save reads the index anew.

@@ -6,7 +6,7 @@
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::Result;
@@ -29,7 +29,8 @@ const UNNAMED_MODE: u32 = 1 << 31 | 0o755;
 /// A directory on the way down.
 struct Level {
     directory: Arc<Directory>,
-    path: PathBuf,
+    /// How many bytes its path has.
+    length: usize,
     saved: Option<SavedDirectory>,
     /// The name that came last.
     last: Vec<u8>,
@@ -39,18 +40,17 @@ struct Level {
 pub(super) struct Assembler<'r> {
     run: &'r Run<'r>,
     packer: Packer,
-    levels: Levels,
+    /// The directories from the root down to where the source is.
+    levels: Vec<Level>,
+    /// The path of the last of them; that of the root is empty. There is one for all: those of a deep tree would fill the memory.
+    here: Vec<u8>,
 }
-
-/// The directories from the root down to where the source is.
-#[derive(Default)]
-struct Levels(Vec<Level>);
 
 impl<'r> Assembler<'r> {
     pub(super) fn new(run: &'r Run<'r>, parent: Option<BlobId>) -> Result<Self> {
         let packer = Packer::new(run.engine.level)?;
-        let mut assembler = Self { run, packer, levels: Levels::default() };
-        assembler.enter(None, PathBuf::from("/"), parent);
+        let mut assembler = Self { run, packer, levels: Vec::new(), here: Vec::new() };
+        assembler.enter(None, b"", parent);
         Ok(assembler)
     }
 
@@ -70,9 +70,10 @@ impl<'r> Assembler<'r> {
     }
 
     fn take(&mut self, entry: Entry) -> Result<()> {
-        let Entry { path, node, content } = entry;
-        // A driver that lets a hostile path through must not bring forth a tree that lies.
-        let Some(split) = split(&path) else {
+        let Entry { path, mut node, content } = entry;
+        // A driver that lets a hostile path or name through must not bring forth a tree that lies.
+        let Some(split) = split(&path).filter(|&split| is_named(&node, &path.as_os_str().as_bytes()[split + 1..]))
+        else {
             let error = "its path is not one that a snapshot can hold".to_owned();
             self.run.problems.add(Problem { path, error, severity: Severity::Unread });
             return Ok(());
@@ -80,7 +81,7 @@ impl<'r> Assembler<'r> {
         tracing::debug!("{}", printable(path.as_os_str()));
         self.go_to(&path.as_os_str().as_bytes()[..split])?;
         let name = &path.as_os_str().as_bytes()[split + 1..];
-        let Some(level) = self.levels.0.last_mut() else { return Ok(()) };
+        let Some(level) = self.levels.last_mut() else { return Ok(()) };
         let is_next = level.last.as_slice() < name;
         level.last.clear();
         level.last.extend_from_slice(name);
@@ -90,7 +91,7 @@ impl<'r> Assembler<'r> {
         if node.is_dir() {
             let tree = known.filter(|known| known.is_dir()).and_then(|known| known.subtree());
             let slot = level.directory.add(node, Payload::Pending, is_same, is_next);
-            self.enter(Some(slot), path, tree);
+            self.enter(Some(slot), name, tree);
             return Ok(());
         }
         let change = match known.filter(|known| !known.is_dir()) {
@@ -122,6 +123,9 @@ impl<'r> Assembler<'r> {
             },
         };
         let size = if let Payload::Content(_, size) = payload { size } else { 0 };
+        if node.is_file() {
+            node.meta.size = size;
+        }
         level.directory.add(node, payload, is_same, is_next);
         self.run.tally.count_file(change, size);
         self.run.task.advance(size);
@@ -132,51 +136,57 @@ impl<'r> Assembler<'r> {
     /// Goes to a directory: out of those that it is not in, and into those that the source did not name.
     fn go_to(&mut self, path: &[u8]) -> Result<()> {
         let is_in = |level: &Level| {
-            let above = level.path.as_os_str().as_bytes();
-            above == b"/" || path.strip_prefix(above).is_some_and(|rest| rest.is_empty() || rest[0] == b'/')
+            let rest = path.strip_prefix(&self.here[..level.length]);
+            rest.is_some_and(|rest| rest.is_empty() || rest[0] == b'/')
         };
-        let depth = self.levels.0.iter().rposition(is_in).unwrap_or(0);
+        let depth = self.levels.iter().rposition(is_in).unwrap_or(0);
         self.leave(depth + 1)?;
         loop {
-            let Some(level) = self.levels.0.last_mut() else { return Ok(()) };
-            let above = level.path.as_os_str().as_bytes();
-            let done = if above == b"/" { 0 } else { above.len() };
-            let rest = path[done..].strip_prefix(b"/").unwrap_or_default();
+            let Some(level) = self.levels.last_mut() else { return Ok(()) };
+            let rest = path[level.length..].strip_prefix(b"/").unwrap_or_default();
             let Some(name) = rest.split(|&byte| byte == b'/').next().filter(|name| !name.is_empty()) else {
                 return Ok(());
             };
             let metadata = Metadata { mode: Some(UNNAMED_MODE), ..Metadata::default() };
             let node = Node::new_node(OsStr::from_bytes(name), NodeType::Dir, metadata);
-            let below = PathBuf::from(OsStr::from_bytes(&path[..done + 1 + name.len()]));
             let tree = level.saved.as_mut().and_then(|saved| saved.find(name)).and_then(|known| known.subtree());
             let is_next = level.last.as_slice() < name;
             name.clone_into(&mut level.last);
             let slot = level.directory.add(node, Payload::Pending, false, is_next);
-            self.enter(Some(slot), below, tree);
+            self.enter(Some(slot), name, tree);
         }
     }
 
-    fn enter(&mut self, above: Option<Slot>, path: PathBuf, tree: Option<BlobId>) {
+    /// Enters a directory of the one where the source is; without one above it, the root.
+    fn enter(&mut self, above: Option<Slot>, name: &[u8], tree: Option<BlobId>) {
+        if above.is_some() {
+            self.here.push(b'/');
+            self.here.extend_from_slice(name);
+        }
         let saved = tree.and_then(|tree| SavedDirectory::read(self.run, tree));
-        let directory = Directory::new(above, path.clone(), saved.as_ref().map(|saved| saved.saved));
-        self.levels.0.push(Level { directory, path, saved, last: Vec::new() });
+        let directory = Directory::new(above, name, saved.as_ref().map(|saved| saved.saved));
+        self.levels.push(Level { directory, length: self.here.len(), saved, last: Vec::new() });
     }
 
     /// Leaves directories until only so many levels are left.
     fn leave(&mut self, depth: usize) -> Result<()> {
-        while self.levels.0.len() > depth
-            && let Some(level) = self.levels.0.pop()
+        while self.levels.len() > depth
+            && let Some(level) = self.levels.pop()
         {
+            self.here.truncate(self.levels.last().map_or(0, |above| above.length));
             level.directory.close(self.run, &mut self.packer)?;
         }
         Ok(())
     }
 }
 
-impl Drop for Levels {
-    fn drop(&mut self) {
-        // From the bottom up: each directory holds the one above, and a long chain of them dropped at once would need a deep stack.
-        while self.0.pop().is_some() {}
+/// Whether the node has this name.
+fn is_named(node: &Node, name: &[u8]) -> bool {
+    // In the node some names are quoted with backslashes; all others can be compared as they are.
+    if name.contains(&b'\\') {
+        node.name().as_bytes() == name
+    } else {
+        node.name.as_bytes() == name || node.name().as_bytes() == name
     }
 }
 

@@ -4,9 +4,12 @@
 //! its tree and tells the directory above. So trees are built from the bottom, by whichever thread is there, and only the directories on the way to
 //! something unfinished are held in memory. A directory in which everything equals the saved one is not written at all: its tree is there.
 
+use std::ffi::OsString;
+use std::mem;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::{mem, path::PathBuf};
 
 use anyhow::Result;
 use rustic_core::repofile::BlobType;
@@ -22,7 +25,7 @@ use crate::store::format::{BlobId, tree};
 pub(super) struct Directory {
     /// Where its tree is to go; `None` for the root.
     above: Option<Slot>,
-    path: PathBuf,
+    name: Box<[u8]>,
     /// What the directory was in the point before.
     saved: Option<Saved>,
     /// How many of its children are not complete, and one more as long as there may be further children.
@@ -72,9 +75,9 @@ pub(super) struct Slot {
 }
 
 impl Directory {
-    pub(super) fn new(above: Option<Slot>, path: PathBuf, saved: Option<Saved>) -> Arc<Self> {
+    pub(super) fn new(above: Option<Slot>, name: &[u8], saved: Option<Saved>) -> Arc<Self> {
         let state = State { children: Vec::new(), is_same: true, is_sorted: true };
-        Arc::new(Self { above, path, saved, open: AtomicUsize::new(1), state: Mutex::new(state) })
+        Arc::new(Self { above, name: name.into(), saved, open: AtomicUsize::new(1), state: Mutex::new(state) })
     }
 
     /// Adds a child. `is_same`: it is as it was saved, as far as that is known now. `is_next`: its name comes behind all names before.
@@ -117,6 +120,8 @@ impl Directory {
         let mut children = mem::take(&mut state.children);
         if let Some(saved) = self.saved
             && state.is_same
+            // In order means that no name is there twice in place of one that is gone.
+            && state.is_sorted
             && saved.entries == children.len()
         {
             run.tally.count_directory(Change::Unmodified);
@@ -154,15 +159,37 @@ impl Directory {
             let is_twice = again.node.name() == first.node.name();
             if is_twice {
                 let error = "the source gave two things of this name; the first one is saved".to_owned();
-                let path = self.path.join(again.node.name());
+                let path = self.path_of(again.node.name().as_bytes());
                 run.problems.add(Problem { path, error, severity: Severity::Unread });
             }
             is_twice
         });
     }
 
+    /// The path of what has this name in the directory.
+    fn path_of(&self, name: &[u8]) -> PathBuf {
+        let mut names = vec![name];
+        let mut directory = self;
+        while let Some(slot) = &directory.above {
+            names.push(&directory.name);
+            directory = &slot.directory;
+        }
+        let path = names.into_iter().rev().flat_map(|name| [b"/", name].concat()).collect();
+        PathBuf::from(OsString::from_vec(path))
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Directory {
+    fn drop(&mut self) {
+        // Each directory holds the one above: a long chain of them that goes at once, after a failure, would need a deep stack.
+        let mut above = self.above.take();
+        while let Some(mut directory) = above.and_then(|slot| Arc::into_inner(slot.directory)) {
+            above = directory.above.take();
+        }
     }
 }
 

@@ -34,8 +34,6 @@ const INDEX_BLOBS: usize = 50_000;
 pub(super) struct Uploads<'e> {
     engine: &'e Engine,
     failure: &'e Failure,
-    /// Whether nothing is written, in a dry run.
-    dry_run: bool,
     /// How many packs may wait for a thread that sends them.
     waiting: usize,
     state: Mutex<State>,
@@ -69,24 +67,26 @@ impl Stored {
 }
 
 impl<'e> Uploads<'e> {
-    pub(super) fn new(engine: &'e Engine, failure: &'e Failure, dry_run: bool) -> Self {
+    pub(super) fn new(engine: &'e Engine, failure: &'e Failure) -> Self {
         let (state, work, room) = Default::default();
-        Self { engine, failure, dry_run, waiting: 1, state, work, room }
+        Self { engine, failure, waiting: 1, state, work, room }
     }
 
     /// Hands a pack over to be stored; waits while too many do already.
     pub(super) fn send(&self, pack: FinishedPack) {
-        if self.dry_run {
+        if self.engine.dry_run {
             return;
         }
         let mut state = self.lock();
         while state.packs.len() >= self.waiting && !self.failure.happened() {
             state = self.room.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
-        if !self.failure.happened() {
-            state.packs.push_back(pack);
-            self.work.notify_one();
+        if self.failure.happened() {
+            // Nobody would take it, and somebody may wait for its buffer.
+            return;
         }
+        state.packs.push_back(pack);
+        self.work.notify_one();
     }
 
     /// No further pack will come.

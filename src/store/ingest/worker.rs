@@ -75,6 +75,9 @@ impl<'r> Worker<'r> {
         while self.run.jobs.take(&mut batch, was_busy) {
             was_busy = true;
             for job in batch.drain(..) {
+                if self.run.failure.happened() {
+                    break;
+                }
                 match job {
                     Job::File(file) => self.read_file(file)?,
                     Job::Chunk(chunk) => self.store_chunk(&chunk)?,
@@ -139,6 +142,10 @@ impl<'r> Worker<'r> {
     ) -> Result<bool> {
         let engine = self.run.engine;
         loop {
+            // A file may be of any length, and nobody takes what is read of it any more.
+            if self.run.failure.happened() {
+                return Ok(false);
+            }
             let mut begin = 0;
             while begin < filled
                 && let Some(length) = engine.chunker.cut(&segment[begin..filled], reading.is_end)
