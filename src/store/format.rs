@@ -10,6 +10,7 @@ use std::fmt;
 use rustic_core::Id;
 use sha2::{Digest, Sha256};
 
+pub mod cursor;
 pub mod index;
 mod moment;
 pub mod pack;

@@ -39,7 +39,32 @@ pub fn end(out: &mut Vec<u8>) {
 /// A time that is not there is written as restic's "unknown", the beginning of year 1. Restic sets what it restores to that, so
 /// who makes nodes gives them the modification time as access time, as restic does.
 pub fn node(out: &mut Vec<u8>, node: &Node, payload: &Payload<'_>, is_first: bool) {
-    out.extend_from_slice(if is_first { br#"{"name":"# } else { br#",{"name":"# });
+    if !is_first {
+        out.push(b',');
+    }
+    head(out, node);
+    match payload {
+        Payload::Content(ids) => {
+            out.push(b'[');
+            for (index, id) in ids.iter().enumerate() {
+                out.extend_from_slice(if index == 0 { b"\"" } else { b",\"" });
+                id.write_hex(out);
+                out.push(b'"');
+            }
+            out.extend_from_slice(b"]}");
+        }
+        Payload::None => out.extend_from_slice(b"null}"),
+        Payload::Subtree(id) => {
+            out.extend_from_slice(br#"null,"subtree":""#);
+            id.write_hex(out);
+            out.extend_from_slice(b"\"}");
+        }
+    }
+}
+
+/// The part of a node's JSON that is in [`Node`]: all of it before the value of `content`.
+pub(super) fn head(out: &mut Vec<u8>, node: &Node) {
+    out.extend_from_slice(br#"{"name":"#);
     name(out, node);
     out.extend_from_slice(br#","type":""#);
     out.extend_from_slice(type_name(&node.node_type).as_bytes());
@@ -65,23 +90,7 @@ pub fn node(out: &mut Vec<u8>, node: &Node, payload: &Payload<'_>, is_first: boo
     link_target(out, &node.node_type);
     extended_attributes(out, node);
     number(out, br#","device":"#, device(&node.node_type));
-    match payload {
-        Payload::Content(ids) => {
-            out.extend_from_slice(br#","content":["#);
-            for (index, id) in ids.iter().enumerate() {
-                out.extend_from_slice(if index == 0 { b"\"" } else { b",\"" });
-                id.write_hex(out);
-                out.push(b'"');
-            }
-            out.extend_from_slice(b"]}");
-        }
-        Payload::None => out.extend_from_slice(br#","content":null}"#),
-        Payload::Subtree(id) => {
-            out.extend_from_slice(br#","content":null,"subtree":""#);
-            id.write_hex(out);
-            out.extend_from_slice(b"\"}");
-        }
-    }
+    out.extend_from_slice(br#","content":"#);
 }
 
 /// What `type` is in the JSON.

@@ -16,11 +16,13 @@ use super::Run;
 use super::directory::{Directory, Payload, Slot};
 use super::jobs::FileJob;
 use super::packer::Packer;
-use super::parent::{SavedDirectory, reusable};
+use super::parent::{SavedDirectory, is_reusable};
 use super::tally::Change;
 use crate::output::printable;
 use crate::source::{Content, Entries, Entry, Problem, Severity};
 use crate::store::format::BlobId;
+use crate::store::format::cursor::Held;
+use crate::store::format::parent::Known;
 use crate::store::{Metadata, Node, NodeType};
 
 /// The permissions of a directory that the source did not name, as restic has it.
@@ -70,7 +72,7 @@ impl<'r> Assembler<'r> {
     }
 
     fn take(&mut self, entry: Entry) -> Result<()> {
-        let Entry { path, mut node, content } = entry;
+        let Entry { path, node, content } = entry;
         // A driver that lets a hostile path or name through must not bring forth a tree that lies.
         let Some(split) = split(&path).filter(|&split| is_named(&node, &path.as_os_str().as_bytes()[split + 1..]))
         else {
@@ -86,7 +88,26 @@ impl<'r> Assembler<'r> {
         level.last.clear();
         level.last.extend_from_slice(name);
 
-        let known = level.saved.as_mut().and_then(|saved| saved.find(name));
+        if let Some(held) = level.saved.as_mut().and_then(|saved| saved.next_if_same(&node)) {
+            match (held, &content) {
+                (Held::Subtree(tree), None) if node.is_dir() => {
+                    let slot = level.directory.add(node, Payload::Pending, true, is_next);
+                    self.enter(Some(slot), name, Some(tree));
+                    return Ok(());
+                }
+                (Held::Nothing, None) if !node.is_dir() && !node.is_file() => {
+                    self.put(node, Payload::None, Change::Unmodified, true, is_next);
+                    return Ok(());
+                }
+                (Held::Content(blobs), Some(Content::Read(_))) if is_reusable(self.run, &blobs, &node) => {
+                    let size = node.meta.size;
+                    self.put(node, Payload::Content(blobs, size), Change::Unmodified, true, is_next);
+                    return Ok(());
+                }
+                _ => {}
+            }
+        }
+        let known = level.saved.as_mut().and_then(|saved| saved.find(self.run, name));
         let is_same = known.is_some_and(|known| known.is_same_node(&node));
         if node.is_dir() {
             let tree = known.filter(|known| known.is_dir()).and_then(|known| known.subtree());
@@ -112,16 +133,26 @@ impl<'r> Assembler<'r> {
                 let change = if is_same_content { Change::Unmodified } else { change };
                 (Payload::Content(blobs, node.meta.size), change, is_same && is_same_content)
             }
-            Some(Content::Read(opener)) => match reusable(self.run, known, &node) {
-                Some(blobs) => (Payload::Content(blobs.to_vec(), node.meta.size), Change::Unmodified, is_same),
-                None => {
-                    let size = node.meta.size;
-                    let slot = level.directory.add(node, Payload::Pending, false, is_next);
-                    self.run.jobs.push_file(FileJob { slot, path, size, change, opener });
-                    return Ok(());
+            Some(Content::Read(opener)) => {
+                let blobs = known.filter(|known| known.is_same_file(&node)).map(Known::content);
+                match blobs.filter(|blobs| is_reusable(self.run, blobs, &node)) {
+                    Some(blobs) => (Payload::Content(blobs.to_vec(), node.meta.size), Change::Unmodified, is_same),
+                    None => {
+                        let size = node.meta.size;
+                        let slot = level.directory.add(node, Payload::Pending, false, is_next);
+                        self.run.jobs.push_file(FileJob { slot, path, size, change, opener });
+                        return Ok(());
+                    }
                 }
-            },
+            }
         };
+        self.put(node, payload, change, is_same, is_next);
+        Ok(())
+    }
+
+    /// Puts what need not be read into the directory where the source is.
+    fn put(&self, mut node: Node, payload: Payload, change: Change, is_same: bool, is_next: bool) {
+        let Some(level) = self.levels.last() else { return };
         let size = if let Payload::Content(_, size) = payload { size } else { 0 };
         if node.is_file() {
             node.meta.size = size;
@@ -130,7 +161,6 @@ impl<'r> Assembler<'r> {
         self.run.tally.count_file(change, size);
         self.run.task.advance(size);
         self.run.task.advance_files(1);
-        Ok(())
     }
 
     /// Goes to a directory: out of those that it is not in, and into those that the source did not name.
@@ -149,7 +179,8 @@ impl<'r> Assembler<'r> {
             };
             let metadata = Metadata { mode: Some(UNNAMED_MODE), ..Metadata::default() };
             let node = Node::new_node(OsStr::from_bytes(name), NodeType::Dir, metadata);
-            let tree = level.saved.as_mut().and_then(|saved| saved.find(name)).and_then(|known| known.subtree());
+            let tree =
+                level.saved.as_mut().and_then(|saved| saved.find(self.run, name)).and_then(|known| known.subtree());
             let is_next = level.last.as_slice() < name;
             name.clone_into(&mut level.last);
             let slot = level.directory.add(node, Payload::Pending, false, is_next);
@@ -164,7 +195,7 @@ impl<'r> Assembler<'r> {
             self.here.extend_from_slice(name);
         }
         let saved = tree.and_then(|tree| SavedDirectory::read(self.run, tree));
-        let directory = Directory::new(above, name, saved.as_ref().map(|saved| saved.saved));
+        let directory = Directory::new(above, name, saved.as_ref().map(|saved| saved.tree));
         self.levels.push(Level { directory, length: self.here.len(), saved, last: Vec::new() });
     }
 
@@ -174,7 +205,8 @@ impl<'r> Assembler<'r> {
             && let Some(level) = self.levels.pop()
         {
             self.here.truncate(self.levels.last().map_or(0, |above| above.length));
-            level.directory.close(self.run, &mut self.packer)?;
+            let is_all_same = level.saved.is_some_and(|saved| saved.is_all_same());
+            level.directory.close(is_all_same, self.run, &mut self.packer)?;
         }
         Ok(())
     }

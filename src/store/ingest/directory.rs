@@ -26,19 +26,11 @@ pub(super) struct Directory {
     /// Where its tree is to go; `None` for the root.
     above: Option<Slot>,
     name: Box<[u8]>,
-    /// What the directory was in the point before.
-    saved: Option<Saved>,
+    /// The tree of the directory in the point before.
+    saved: Option<BlobId>,
     /// How many of its children are not complete, and one more as long as there may be further children.
     open: AtomicUsize,
     state: Mutex<State>,
-}
-
-/// A directory of the point before.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Saved {
-    pub(super) tree: BlobId,
-    /// How many entries it has.
-    pub(super) entries: usize,
 }
 
 struct State {
@@ -75,7 +67,7 @@ pub(super) struct Slot {
 }
 
 impl Directory {
-    pub(super) fn new(above: Option<Slot>, name: &[u8], saved: Option<Saved>) -> Arc<Self> {
+    pub(super) fn new(above: Option<Slot>, name: &[u8], saved: Option<BlobId>) -> Arc<Self> {
         let state = State { children: Vec::new(), is_same: true, is_sorted: true };
         Arc::new(Self { above, name: name.into(), saved, open: AtomicUsize::new(1), state: Mutex::new(state) })
     }
@@ -92,8 +84,9 @@ impl Directory {
         Slot { directory: Arc::clone(self), number: state.children.len() - 1 }
     }
 
-    /// Says that no further child will come.
-    pub(super) fn close(self: Arc<Self>, run: &Run<'_>, packer: &mut Packer) -> Result<()> {
+    /// Says that no further child will come. `is_all_same`: there were those that are saved, and no others.
+    pub(super) fn close(self: Arc<Self>, is_all_same: bool, run: &Run<'_>, packer: &mut Packer) -> Result<()> {
+        self.lock().is_same &= is_all_same;
         self.release(run, packer)
     }
 
@@ -107,7 +100,7 @@ impl Directory {
                 let _ = run.root.set(tree);
                 return Ok(());
             };
-            let is_same = directory.saved.is_some_and(|saved| saved.tree == tree);
+            let is_same = directory.saved == Some(tree);
             above.put(Payload::Subtree(tree, is_same));
             directory = above.directory;
         }
@@ -120,12 +113,9 @@ impl Directory {
         let mut children = mem::take(&mut state.children);
         if let Some(saved) = self.saved
             && state.is_same
-            // In order means that no name is there twice in place of one that is gone.
-            && state.is_sorted
-            && saved.entries == children.len()
         {
             run.tally.count_directory(Change::Unmodified);
-            return Ok(saved.tree);
+            return Ok(saved);
         }
         children.retain(|child| !matches!(child.payload, Payload::Gone));
         if !state.is_sorted {
@@ -145,7 +135,7 @@ impl Directory {
         let tree = packer.store(run, BlobType::Tree, &json)?;
         let change = match self.saved {
             None => Change::New,
-            Some(saved) if saved.tree == tree => Change::Unmodified,
+            Some(saved) if saved == tree => Change::Unmodified,
             Some(_) => Change::Changed,
         };
         run.tally.count_directory(change);

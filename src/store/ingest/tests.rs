@@ -22,6 +22,7 @@ use crate::report::Saved;
 use crate::source::{Item, Tree};
 use crate::store::SaveOptions;
 use crate::store::format::BlobId;
+use crate::store::locks::Where;
 use crate::timeline::{Point, Timeline};
 
 mod content;
@@ -99,8 +100,9 @@ impl Lab {
 
     fn holding(content: Content, key: MasterKey) -> Self {
         let memory = Memory::holding(content);
-        let Unopened { repository, gate, options, bars } = unopened(&memory);
-        let store = Store { repository, gate, key, options, cache: None, bars, engine: Mutex::default() };
+        let Unopened { repository, gate, locks, lease, options, bars } = unopened(&memory);
+        let (cache, engine) = (None, Mutex::default());
+        let store = Store { repository, gate, locks, lease, key, options, cache, bars, engine };
         Self { memory, store }
     }
 
@@ -173,6 +175,8 @@ fn unopened(memory: &Memory) -> Unopened {
     Unopened {
         repository: "memory:".to_owned(),
         gate: Arc::new(Gate::new(Arc::new(memory.clone()), None)),
+        locks: Where::Nowhere,
+        lease: Arc::default(),
         options: RepositoryOptions::default().no_cache(true),
         bars: Bars::new(Arc::new(Silent)),
     }

@@ -214,7 +214,8 @@ fn nothing_is_read_on_when_the_store_has_failed() {
 fn a_reader_or_a_source_that_breaks_off_is_an_error_and_the_next_item_is_saved() {
     let lab = Lab::new();
     let files = Files::default().with("/a", noise(1, 300_000), 1).with("/b", noise(2, 1000), 1);
-    for length in [0, 10, 9_000_000] {
+    // What broke off behind the last byte that was listed is whole: that is nobody's loss.
+    for length in [0, 9, 9_000_000] {
         let lab = lab.copy();
         let (lab, saved) = soon(move || {
             let bytes = noise(7, length);
