@@ -286,12 +286,7 @@ fn file_that_grows_while_it_is_read_is_saved_as_it_was_read() {
     let log = env.source().join("log");
     let grow = format!("echo second line >> '{}'", log.display());
     let run = Fault::new(&env).before_read(1, &log, &grow).run(["backup", "--json"]);
-    is_saved_with_warning_for(
-        &env,
-        &run,
-        "log",
-        "grew while it was backed up, from 11 to 23 bytes; saved as read",
-    );
+    is_saved_with_warning_for(&env, &run, "log", "grew while it was backed up, from 11 to 23 bytes; saved as read");
     assert_eq!(fs::read_to_string(env.restored_by_restic("latest").join("log")).unwrap(), "first line\nsecond line\n");
 }
 
