@@ -12,6 +12,7 @@ pub mod http;
 pub mod outcome;
 pub mod proxy;
 pub mod rclone;
+pub mod rustic;
 pub mod seaweed;
 pub mod sshd;
 pub mod tree;

@@ -148,9 +148,9 @@ impl Lab {
         files
     }
 
-    /// What a check that reads everything finds wrong.
-    fn damage(&self) -> Vec<String> {
-        self.store.verify(Some(100.0)).unwrap().errors
+    /// What a check that reads everything finds wrong, a line each.
+    fn damage(&self) -> String {
+        self.store.verify(Some(100.0)).unwrap().errors.join("\n")
     }
 
     /// All indexes, and the packs that each of them names.

@@ -185,8 +185,6 @@ impl<'r> Worker<'r> {
                 Ok(read) => {
                     filled += read;
                     reading.read += read as u64;
-                    // A file is most often as long as it was listed; then its end need not be asked for. One that grows is saved up to there.
-                    reading.is_end = reading.read == reading.listed;
                     self.run.task.advance(read as u64);
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
