@@ -1,4 +1,4 @@
-"""What is backed up. Trees are the same on every machine (but for the binaries), and kept from one run to the next."""
+"""What is backed up. Trees are the same on every machine, but for the binaries."""
 
 import os
 import random
@@ -14,10 +14,31 @@ WORDS = "the store keeps what a source gave until a rule lets it go and nothing 
 FILES_A_DIRECTORY = 1_000
 
 
-def made(name: str, grow) -> Path:
-    """The tree, made unless it is there; one that was cut short is made again. All of it is in memory when this returns."""
+@contextmanager
+def made(name: str, grow, size: str = "8g"):
+    """The tree, in memory and gone afterwards: the programs are compared, and not how much of the source the kernel has kept.
+
+    Only root can have such a file system; for others the tree is on the disk, and is read once before the first run."""
     tree = PLACE / "trees" / name
-    whole = tree.with_name(f"{name}.whole")
+    tree.mkdir(parents=True, exist_ok=True)
+    if os.geteuid() != 0:
+        yield on_disk(tree, grow)
+        return
+    if tree.is_mount():
+        # A run that was killed left it.
+        subprocess.run(["umount", tree], check=True)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", f"nr_inodes=0,size={size},mode=755", "holdall-bench", tree], check=True)
+    try:
+        say(f"making the tree {name}")
+        grow(tree)
+        yield tree
+    finally:
+        subprocess.run(["umount", tree], check=True)
+
+
+def on_disk(tree: Path, grow) -> Path:
+    """The tree, made unless it is there; one that was cut short is made again."""
+    whole = tree.with_name(f"{tree.name}.whole")
     if whole.exists():
         # The first of the rivals must not be the one that waits for the disk.
         for directory, _, names in os.walk(tree):
@@ -26,7 +47,7 @@ def made(name: str, grow) -> Path:
                     while source.read(MIB):
                         pass
         return tree
-    say(f"making the tree {name}")
+    say(f"making the tree {tree.name}")
     shutil.rmtree(tree, ignore_errors=True)
     tree.mkdir(parents=True)
     grow(tree)
@@ -74,22 +95,10 @@ def binaries(to: Path, limit: int) -> None:
         say(f"this machine has {left // MB} MB less of binaries than were asked for")
 
 
-@contextmanager
-def empty_files(name: str, files: int):
-    """A tree of empty files in memory, gone afterwards: a disk would take an hour, and it is the walk that is measured."""
-    tree = PLACE / "trees" / name
-    tree.mkdir(parents=True, exist_ok=True)
-    if tree.is_mount():
-        # A run that was killed left it.
-        subprocess.run(["umount", tree], check=True)
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "nr_inodes=0,size=64m,mode=755", "holdall-bench", tree], check=True)
-    try:
-        say(f"making {files:,} empty files")
-        with Pool() as pool:
-            pool.map(fill_directory, [tree / f"{number:04}" for number in range(max(1, files // FILES_A_DIRECTORY))])
-        yield tree
-    finally:
-        subprocess.run(["umount", tree], check=True)
+def empty_files(to: Path, files: int) -> None:
+    """Nothing but names."""
+    with Pool() as pool:
+        pool.map(fill_directory, [to / f"{number:04}" for number in range(max(1, files // FILES_A_DIRECTORY))])
 
 
 def fill_directory(directory: Path) -> None:
