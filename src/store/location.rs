@@ -13,6 +13,7 @@ use rustic_backend::BackendOptions;
 use rustic_core::WriteBackend;
 
 use super::explain;
+use super::local::Local;
 use super::locks::Where;
 use super::sftp::{self, Sftp};
 use crate::config::StoreConfig;
@@ -64,8 +65,15 @@ pub(super) fn backend(config: &StoreConfig) -> Result<(Arc<dyn WriteBackend>, Wh
         }
     };
     let locks = Where::from_rustic(&location, &options);
+    let root = local_path(&config.repository);
+    let names: Vec<String> = options.keys().cloned().collect();
     let backends = BackendOptions::default().repository(location).options(options).to_backends();
-    Ok((backends.map_err(|error| explain(*error))?.repository(), locks))
+    let backend = backends.map_err(|error| explain(*error))?.repository();
+    let backend = match root {
+        Some(root) => Local::before(backend, root, names.iter()),
+        None => backend,
+    };
+    Ok((backend, locks))
 }
 
 /// The directory of a repository on this machine, if that is where it is.

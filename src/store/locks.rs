@@ -67,6 +67,30 @@ impl Store {
     /// Exit code 11 when somebody else has a lock that does not go with this one, naming them; 1 when locks cannot be read or
     /// written.
     pub fn hold(&self, purpose: Purpose, wait: Duration, monitor: &dyn Monitor) -> Result<Held> {
+        self.hold_and(purpose, wait, monitor, &|| {})
+    }
+
+    /// Takes a shared lock as [`Store::hold`] does, and makes use of the moment in which the locks of others must settle: the index, which the
+    /// first save needs, is read then. Not before: a prune may end just before our lock is there, and what it removed would count as stored.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Store::hold`].
+    pub fn hold_to_save(&self, wait: Duration, monitor: &dyn Monitor) -> Result<Held> {
+        let held = self.hold_and(Purpose::Share, wait, monitor, &|| self.prepare());
+        if held.is_err() {
+            self.forget_engine();
+        }
+        held
+    }
+
+    fn hold_and(
+        &self,
+        purpose: Purpose,
+        wait: Duration,
+        monitor: &dyn Monitor,
+        meanwhile: &Meanwhile<'_>,
+    ) -> Result<Held> {
         let Some(place) = self.locks.open()? else {
             tracing::debug!("{} has no lock files", self.repository);
             return Ok(Held { _kept: None });
@@ -75,9 +99,12 @@ impl Store {
         cleanup::outlive_hangups();
         let sealer = Sealer::new(&self.key, None)?;
         let desk = Arc::new(Desk { place, sealer, myself: Myself::find(), purpose, pace: Pace::RESTIC });
-        Ok(Held { _kept: Some(acquire(&desk, wait, monitor)?.keep_for(&self.lease)?) })
+        Ok(Held { _kept: Some(acquire(&desk, wait, monitor, meanwhile)?.keep_for(&self.lease)?) })
     }
 }
+
+/// What is done while locks settle.
+type Meanwhile<'m> = dyn Fn() + 'm;
 
 /// What came of trying to get the lock.
 enum Tried {
@@ -85,12 +112,12 @@ enum Tried {
     InUse(LockFile),
 }
 
-fn acquire(desk: &Arc<Desk>, wait: Duration, monitor: &dyn Monitor) -> Result<Kept> {
+fn acquire(desk: &Arc<Desk>, wait: Duration, monitor: &dyn Monitor, meanwhile: &Meanwhile<'_>) -> Result<Kept> {
     let deadline = Instant::now() + wait;
     let [mut delay, longest] = RETRY;
     let mut told = false;
     loop {
-        let other = match attempt(desk)? {
+        let other = match attempt(desk, meanwhile)? {
             Tried::Got(kept) => return Ok(kept),
             Tried::InUse(other) => other,
         };
@@ -108,14 +135,16 @@ fn acquire(desk: &Arc<Desk>, wait: Duration, monitor: &dyn Monitor) -> Result<Ke
     }
 }
 
-/// Looks, writes, looks again.
-fn attempt(desk: &Arc<Desk>) -> Result<Tried> {
+/// Looks, writes, looks again; `meanwhile` runs between the last two.
+fn attempt(desk: &Arc<Desk>, meanwhile: &Meanwhile<'_>) -> Result<Tried> {
     if let Some(other) = in_the_way(desk, None)? {
         return Ok(Tried::InUse(other));
     }
     // When this is dropped, here and at every `?`, the lock is taken back.
     let kept = Kept::begin(Arc::clone(desk))?;
-    thread::sleep(SETTLE);
+    let settled = Instant::now() + SETTLE;
+    meanwhile();
+    thread::sleep(settled.saturating_duration_since(Instant::now()));
     let other = in_the_way(desk, Some(&kept.name()))?;
     Ok(other.map_or(Tried::Got(kept), Tried::InUse))
 }
@@ -200,7 +229,7 @@ mod tests {
         }
 
         fn take(&self, purpose: Purpose) -> Result<Kept> {
-            acquire(&self.desk(purpose), Duration::ZERO, &Silent)
+            acquire(&self.desk(purpose), Duration::ZERO, &Silent, &|| {})
         }
 
         /// Puts a lock of another machine there.
@@ -242,8 +271,8 @@ mod tests {
         let held = bench.take(Purpose::Exclude).unwrap();
         let monitor = Recording::default();
         thread::scope(|scope| {
-            let waiting =
-                scope.spawn(|| acquire(&bench.desk(Purpose::Share), Duration::from_secs(60), &monitor).map(drop));
+            let waiting = scope
+                .spawn(|| acquire(&bench.desk(Purpose::Share), Duration::from_secs(60), &monitor, &|| {}).map(drop));
             while monitor.lines().is_empty() {
                 thread::yield_now();
             }

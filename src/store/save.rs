@@ -142,6 +142,16 @@ impl Store {
         kept.filter(|engine| engine.dry_run == dry_run).map_or_else(|| Engine::open(self, dry_run), Ok)
     }
 
+    /// Gets the engine ready before the first save. An error is left to that save, which will meet it again.
+    pub(super) fn prepare(&self) {
+        // One that was made ready before is of another time.
+        self.forget_engine();
+        match Engine::open(self, false) {
+            Ok(engine) => self.keep_engine(engine),
+            Err(error) => tracing::debug!("cannot read the index yet: {error:#}"),
+        }
+    }
+
     /// Keeps the engine for the next item, after everything was stored.
     fn keep_engine(&self, engine: Engine) {
         *self.engine.lock().unwrap_or_else(PoisonError::into_inner) = Some(engine);

@@ -131,10 +131,16 @@ fn metadata(stat: &Stat, names: &mut Names) -> Metadata {
         user: names.user(stat.st_uid),
         group: names.group(stat.st_gid),
         inode: stat.st_ino,
-        // As restic: only to tell hard links apart. Numbers of devices change from boot to boot, and with them every tree.
+        // As restic with its feature `device-id-for-hardlinks`: only to tell hard links apart. Numbers of devices change from boot to boot,
+        // and with them every tree.
         device_id: if is_file && stat.st_nlink > 1 { stat.st_dev } else { 0 },
         size: if is_file { stat.st_size.unsigned_abs() } else { 0 },
-        links: if kind == FileType::Directory { 0 } else { stat.st_nlink },
+        // As restic, which counts no links of directories and pipes. Those of a pipe that has several are kept all the same.
+        links: match kind {
+            FileType::Directory => 0,
+            FileType::Fifo if stat.st_nlink == 1 => 0,
+            _ => stat.st_nlink,
+        },
         extended_attributes: Vec::new(),
     }
 }

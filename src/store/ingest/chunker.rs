@@ -42,11 +42,6 @@ impl Chunker {
         Ok(Self { min, average, max, masks: [small, large, small << 1, large << 1], gears: [gear, shifted] })
     }
 
-    /// The largest chunk in bytes.
-    pub(super) fn max(&self) -> usize {
-        self.max
-    }
-
     /// The length of the first chunk of `data`; `None` when it may be longer than `data`, so that more must be read. With `is_end`
     /// nothing comes behind `data`, which must not be empty.
     pub(super) fn cut(&self, data: &[u8], is_end: bool) -> Option<usize> {

@@ -93,8 +93,8 @@ impl Jobs {
     /// Lines a piece up; gives it back when there are enough, so that the caller stores it itself.
     pub(super) fn offer_chunk(&self, job: ChunkJob) -> Option<ChunkJob> {
         let mut state = self.lock();
-        // Alone, a thread would only make its own way longer.
-        if state.is_stopped || self.workers == 1 || state.chunks.len() >= self.workers {
+        // One for each other thread: more would only be held in memory.
+        if state.is_stopped || state.chunks.len() + 1 >= self.workers {
             return Some(job);
         }
         state.chunks.push_back(job);

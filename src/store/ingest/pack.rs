@@ -92,6 +92,9 @@ impl OpenPack {
         // No room is given for anything that is not smaller: the library then stops, which is quicker than to compress to the end.
         let room = plain.len().saturating_sub(1);
         let compressed = compressor.and_then(|compressor| {
+            if is_incompressible(plain, compressor, &mut self.buffer[body..]) {
+                return None;
+            }
             compressor.compress_to_buffer(plain, &mut self.buffer[body..body + room]).ok().filter(|&length| length > 0)
         });
         let length = compressed.unwrap_or(plain.len());
@@ -137,5 +140,54 @@ impl OpenPack {
         self.hasher.update(&self.buffer[begin..end]);
         let id = BlobId(self.hasher.finalize().into());
         Ok(FinishedPack { id, kind, blobs: self.blobs, buffer: self.buffer, length: end })
+    }
+}
+
+/// How many bytes of a blob are tried first, and in how many pieces.
+const SAMPLE: usize = 16 << 10;
+const PIECES: usize = 16;
+
+/// Whether a large blob can be taken for incompressible (pictures, archives, what is enciphered) from a look at a sixteenth of it at most. `scratch` is at least as
+/// long as the blob.
+fn is_incompressible(plain: &[u8], compressor: &mut Compressor<'_>, scratch: &mut [u8]) -> bool {
+    if plain.len() < 16 * SAMPLE {
+        return false;
+    }
+    let (sample, room) = scratch.split_at_mut(SAMPLE);
+    let step = (plain.len() - SAMPLE / PIECES) / (PIECES - 1);
+    for (number, piece) in sample.chunks_mut(SAMPLE / PIECES).enumerate() {
+        piece.copy_from_slice(&plain[number * step..][..SAMPLE / PIECES]);
+    }
+    // A fiftieth is not worth the time that the whole would take.
+    compressor.compress_to_buffer(sample, &mut room[..SAMPLE - SAMPLE / 50]).is_err()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn noise(length: usize) -> Vec<u8> {
+        let mut bytes = vec![0; length];
+        rand::Rng::fill_bytes(&mut rand::rng(), &mut bytes);
+        bytes
+    }
+
+    fn looks_incompressible(plain: &[u8]) -> bool {
+        let mut scratch = vec![0; plain.len()];
+        is_incompressible(plain, &mut Compressor::new(3).unwrap(), &mut scratch)
+    }
+
+    #[test]
+    fn noise_is_told_from_what_zstd_can_use() {
+        assert!(looks_incompressible(&noise(1 << 20)));
+        assert!(looks_incompressible(&noise(300_001)));
+        assert!(!looks_incompressible(&noise(100_000)), "a small one is tried as a whole");
+        assert!(!looks_incompressible(&vec![7; 1 << 20]));
+        let text: Vec<u8> = noise(1 << 20).iter().map(|byte| b'a' + byte % 64).collect();
+        assert!(!looks_incompressible(&text));
+        // A quarter of it is text.
+        let mut mixed = noise(1 << 20);
+        mixed[300_000..562_144].fill(b'x');
+        assert!(!looks_incompressible(&mixed));
     }
 }

@@ -161,7 +161,7 @@ impl<'r> Worker<'r> {
             let mut next = engine.segments.take();
             if rest.len() > next.len() / 2 {
                 // A long piece: with little room it would be looked through again and again.
-                next.resize(engine.chunker.max() + SEGMENT, 0);
+                next.resize(rest.len() + SEGMENT, 0);
             }
             next[..rest.len()].copy_from_slice(&segment[rest.clone()]);
             segment = Arc::new(next);
