@@ -127,13 +127,23 @@ fn monitor_that_is_gone_or_refuses_does_not_fail_the_backup_and_is_not_named() {
 }
 
 #[test]
+fn run_that_gets_no_threads_to_save_with_fails_and_is_told() {
+    let (server, env) = watched(HOME);
+    Fault::new(&env).refusing_threads_from(8).run(["backup"]).code(1).stderr_has("start a thread");
+    assert_eq!(told(&server.requests()), ["start", "1"]);
+    env.configure(HOME);
+    env.run(["backup"]).code(0);
+    env.restic(["check", "--read-data"]).code(0);
+}
+
+#[test]
 fn run_that_ends_in_a_panic_is_told() {
     let (server, env) = watched(HOME);
-    // By now the threads that ping are there, and those that save are not.
-    Fault::new(&env).refusing_threads_from(9).run(["backup"]).code(101).stderr_has("failed to spawn thread");
+    // By now the threads that ping are there, and those that a library reads points with are not.
+    Fault::new(&env).refusing_threads_from(4).run(["backup"]).code(101);
     let requests = server.requests();
-    assert_eq!(told(&requests), ["start", "1"]);
-    assert_eq!(requests[1].body, "error: holdall broke off: this is a fault in the program\n");
+    assert_eq!(told(&requests), ["1"]);
+    assert_eq!(requests[0].body, "error: holdall broke off: this is a fault in the program\n");
     env.configure(HOME);
     env.run(["backup"]).code(0);
     env.restic(["check", "--read-data"]).code(0);

@@ -20,7 +20,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
-use std::thread;
+use std::thread::{self, Scope, ScopedJoinHandle};
 
 use anyhow::{Context, Error, Result, anyhow};
 use rustic_core::repofile::{BlobType, ConfigFile, SnapshotSummary};
@@ -182,10 +182,10 @@ impl Engine {
         let run = Run { engine: self, problems, task, jobs, uploads, failure: &failure, tally, root };
         thread::scope(|scope| {
             for _ in 0..self.senders {
-                scope.spawn(|| run.watch(|| run.uploads.run()));
+                run.spawn(scope, "send", || run.uploads.run());
             }
             let workers: Vec<_> = (0..self.workers)
-                .map(|_| scope.spawn(|| run.watch(|| Worker::new(&run).and_then(Worker::work))))
+                .filter_map(|_| run.spawn(scope, "ingest", || Worker::new(&run).and_then(Worker::work)))
                 .collect();
             let assembler = run.watch(|| Assembler::new(&run, parent)?.run(entries));
             run.jobs.close();
@@ -212,6 +212,17 @@ impl Engine {
 }
 
 impl Run<'_> {
+    /// Starts a thread. When the system has none to give, that is an error like others: those that run already are stopped.
+    fn spawn<'scope, T: Send + 'scope>(
+        &'scope self,
+        scope: &'scope Scope<'scope, '_>,
+        name: &str,
+        work: impl FnOnce() -> Result<T> + Send + 'scope,
+    ) -> Option<ScopedJoinHandle<'scope, Option<T>>> {
+        let spawned = thread::Builder::new().name(name.to_owned()).spawn_scoped(scope, || self.watch(work));
+        self.watch(|| spawned.context("start a thread"))
+    }
+
     /// Does the work of a thread. An error of it, or a panic, stops the others.
     fn watch<T>(&self, work: impl FnOnce() -> Result<T>) -> Option<T> {
         let result = catch_unwind(AssertUnwindSafe(work));

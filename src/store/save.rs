@@ -121,7 +121,11 @@ impl Store {
             match total {
                 Some(total) => task.expect(total),
                 None if monitor.is_watched() => {
-                    scope.spawn(|| tree.size().inspect(|&size| task.expect(size)));
+                    // Without a thread to be had there is no total to be shown.
+                    let scan = || {
+                        tree.size().inspect(|&size| task.expect(size));
+                    };
+                    drop(thread::Builder::new().name("scan".to_owned()).spawn_scoped(scope, scan));
                 }
                 None => {}
             }

@@ -23,19 +23,22 @@ pub(super) fn read(store: &Store, sealer: &Sealer) -> Result<Known> {
     let ids = store.gate.list(FileType::Index).map_err(|error| explain(*error))?;
     let next = AtomicUsize::new(0);
     let known = Mutex::new(Ok(Known::default()));
-    thread::scope(|scope| {
-        for _ in 0..READERS.min(ids.len()) {
-            scope.spawn(|| {
-                while let Some(id) = ids.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    let read = read_one(store, sealer, id);
-                    let mut known = known.lock().unwrap_or_else(PoisonError::into_inner);
-                    let Ok(all) = &mut *known else { return };
-                    if let Err(error) = read.and_then(|packs| all.add(packs)) {
-                        *known = Err(error);
-                    }
-                }
-            });
+    let work = || {
+        while let Some(id) = ids.get(next.fetch_add(1, Ordering::Relaxed)) {
+            let read = read_one(store, sealer, id);
+            let mut known = known.lock().unwrap_or_else(PoisonError::into_inner);
+            let Ok(all) = &mut *known else { return };
+            if let Err(error) = read.and_then(|packs| all.add(packs)) {
+                *known = Err(error);
+            }
         }
+    };
+    thread::scope(|scope| {
+        for _ in 1..READERS.min(ids.len()) {
+            // Without a thread to be had it only takes longer.
+            drop(thread::Builder::new().spawn_scoped(scope, work));
+        }
+        work();
     });
     let mut known = known.into_inner().unwrap_or_else(PoisonError::into_inner)?;
     known.sort();
