@@ -4,8 +4,8 @@
 //! thread that others wait for without end. But a file is named by the SHA-256 of its content, so a damaged one is known here.
 
 use std::io;
+use std::sync::Arc;
 use std::sync::mpsc::{self, RecvTimeoutError};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
@@ -26,17 +26,11 @@ pub(super) struct Gate {
     inner: Arc<dyn WriteBackend>,
     /// `None`: as long as it takes; a disk that hangs cannot be left anyway.
     patience: Option<Duration>,
-    last_snapshot: Mutex<Option<Id>>,
 }
 
 impl Gate {
     pub(super) fn new(inner: Arc<dyn WriteBackend>, patience: Option<Duration>) -> Self {
-        Self { inner, patience, last_snapshot: Mutex::default() }
-    }
-
-    /// The id of the snapshot that was written last; rustic_core does not tell it.
-    pub(super) fn last_snapshot(&self) -> Option<Id> {
-        *self.last_snapshot.lock().unwrap_or_else(PoisonError::into_inner)
+        Self { inner, patience }
     }
 }
 
@@ -138,9 +132,6 @@ impl WriteBackend for Gate {
     }
 
     fn write_bytes(&self, tpe: FileType, id: &Id, cacheable: bool, content: BytesList) -> RusticResult<()> {
-        if tpe == FileType::Snapshot {
-            *self.last_snapshot.lock().unwrap_or_else(PoisonError::into_inner) = Some(*id);
-        }
         let id = *id;
         self.ask(move |inner| {
             let written = inner.write_bytes(tpe, &id, cacheable, content);

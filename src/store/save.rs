@@ -3,11 +3,12 @@
 //! The snapshot is the last thing written, once: after everything is in the repository, after the source has said that what it gave was
 //! whole, and with the tag that tells when something is missing.
 
-use std::sync::{Arc, PoisonError};
+use std::sync::PoisonError;
 use std::thread;
 
 use anyhow::{Context, Result, anyhow};
 use chrono::{DateTime, Utc};
+use rustic_core::Id;
 use rustic_core::jiff::Zoned;
 use rustic_core::repofile::{SnapshotFile, SnapshotSummary};
 
@@ -15,7 +16,7 @@ use super::format::BlobId;
 use super::ingest::{Engine, Ingest, Problems};
 use super::{Store, explain, points};
 use crate::error::Annotate;
-use crate::monitor::{Monitor, Task, Unit};
+use crate::monitor::{Monitor, Unit};
 use crate::report::Saved;
 use crate::source::{Item, Problem, Severity, Tree};
 use crate::timeline::Point;
@@ -49,37 +50,50 @@ impl Store {
         options: &SaveOptions<'_>,
         monitor: &dyn Monitor,
     ) -> Result<Saved> {
-        let mut snapshot = points::new_snapshot(item, options.time)?;
         let begun = Zoned::now();
-        let engine = self.engine(options.dry_run)?;
-        let task = monitor.start(&item.id, "save", Unit::Bytes);
-        let problems = Problems::default();
-        let mut summary = snapshot.summary.take().unwrap_or_default();
-        let taken = self.take_in(&engine, &*tree, options, &mut snapshot, &mut summary, &problems, &task, monitor);
-        task.finish();
-        taken?;
-        self.keep_engine(engine);
-        refuse_empty(&summary, item, options, &problems)?;
-        if problems.is_incomplete() {
-            points::mark_incomplete(&mut snapshot);
-        }
-        tree.finish().context("the source broke off")?;
-
-        summary.backup_end = Zoned::now();
-        summary.backup_duration = begun.duration_until(&summary.backup_end).as_secs_f64();
-        summary.total_duration = snapshot.time.duration_until(&summary.backup_end).as_secs_f64();
-        summary.backup_start = begun;
+        let mut snapshot = points::new_snapshot(item, options.time)?;
         item.paths.iter().for_each(|path| snapshot.paths.add(path.to_string_lossy().into_owned()));
-        snapshot.summary = Some(summary.clone());
-        let mut id = String::new();
-        if !options.dry_run {
-            let written = self.opened()?.save_snapshots(vec![snapshot]);
-            written.map_err(|error| explain(*error)).context("write the snapshot")?;
-            let written = self.gate.last_snapshot().context("the snapshot was not written")?;
-            id = written.to_hex().as_str().to_owned();
-        }
+        let mut summary = snapshot.summary.take().unwrap_or_default();
+        let parent = self.parent(options, &mut snapshot)?;
+        let engine = self.engine(options.dry_run)?;
+
+        let problems = Problems::default();
+        let task = monitor.start(&item.id, "save", Unit::Bytes);
+        let root = thread::scope(|scope| {
+            let total = options.newest.and_then(|point| point.bytes);
+            match total {
+                Some(total) => task.expect(total),
+                None if monitor.is_watched() => {
+                    let scan = || {
+                        tree.size().inspect(|&size| task.expect(size));
+                    };
+                    // Without a thread to be had there is no total to be shown.
+                    drop(thread::Builder::new().name("scan".to_owned()).spawn_scoped(scope, scan));
+                }
+                None => {}
+            }
+            let work = Ingest { entries: tree.entries(), parent, problems: &problems, task: &*task };
+            engine.ingest(work, &mut summary)
+        });
+        task.finish();
+        snapshot.tree = Id::from(root.context("write to the store")?).into();
+
+        let concluded = refuse_empty(&summary, item, options, &problems)
+            .and_then(|()| tree.finish().context("the source broke off"))
+            .and_then(|()| {
+                if problems.is_incomplete() {
+                    points::mark_incomplete(&mut snapshot);
+                }
+                let end = Zoned::now();
+                summary.backup_duration = begun.duration_until(&end).as_secs_f64();
+                summary.total_duration = snapshot.time.duration_until(&end).as_secs_f64();
+                (summary.backup_start, summary.backup_end) = (begun, end);
+                snapshot.summary = Some(summary.clone());
+                if options.dry_run { Ok(String::new()) } else { engine.write_snapshot(&snapshot) }
+            });
+        self.keep_engine(engine);
         Ok(Saved {
-            snapshot: id,
+            snapshot: concluded?,
             time: options.time,
             files_new: summary.files_new,
             files_changed: summary.files_changed,
@@ -92,49 +106,16 @@ impl Store {
         })
     }
 
-    /// Has the engine take the tree in, and writes what came of it into the snapshot.
-    #[allow(clippy::too_many_arguments)]
-    fn take_in(
-        &self,
-        engine: &Engine,
-        tree: &dyn Tree,
-        options: &SaveOptions<'_>,
-        snapshot: &mut SnapshotFile,
-        summary: &mut SnapshotSummary,
-        problems: &Problems,
-        task: &Arc<dyn Task>,
-        monitor: &dyn Monitor,
-    ) -> Result<()> {
-        let mut parent = None;
-        if let Some(point) = options.parent {
-            let repository = self.opened()?;
-            let found = repository.get_snapshots(&[&point.id]).map_err(|error| explain(*error));
-            let found = found.with_context(|| format!("read snapshot {}", point.short_id()))?;
-            if let Some(saved) = found.first() {
-                snapshot.parent = Some(saved.id);
-                snapshot.parents = vec![saved.id];
-                parent = Some(BlobId::from(*saved.tree));
-            }
-        }
-        let total = options.newest.and_then(|point| point.bytes);
-        thread::scope(|scope| {
-            match total {
-                Some(total) => task.expect(total),
-                None if monitor.is_watched() => {
-                    // Without a thread to be had there is no total to be shown.
-                    let scan = || {
-                        tree.size().inspect(|&size| task.expect(size));
-                    };
-                    drop(thread::Builder::new().name("scan".to_owned()).spawn_scoped(scope, scan));
-                }
-                None => {}
-            }
-            let entries = tree.entries();
-            let work = Ingest { entries, parent, problems, task: &**task };
-            let root = engine.ingest(work, summary).context("write to the store")?;
-            snapshot.tree = rustic_core::Id::from(root).into();
-            Ok(())
-        })
+    /// Names the point before in the snapshot; the tree of it.
+    fn parent(&self, options: &SaveOptions<'_>, snapshot: &mut SnapshotFile) -> Result<Option<BlobId>> {
+        let Some(point) = options.parent else { return Ok(None) };
+        let found = self.opened()?.get_snapshots(&[&point.id]).map_err(|error| explain(*error));
+        let found = found.with_context(|| format!("read snapshot {}", point.short_id()))?;
+        Ok(found.first().map(|saved| {
+            snapshot.parent = Some(saved.id);
+            snapshot.parents = vec![saved.id];
+            BlobId::from(*saved.tree)
+        }))
     }
 
     /// The engine of this run: its index is read once, and what one item added the next one finds.

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use bytes::Bytes;
 use rustic_core::jiff::Timestamp;
-use rustic_core::repofile::BlobType;
+use rustic_core::repofile::{BlobType, SnapshotFile};
 use rustic_core::{FileType, Id, WriteBackend};
 
 use super::known::number;
@@ -173,15 +173,26 @@ impl Engine {
     }
 
     fn write_index(&self, packs: &[IndexedPack]) -> Result<()> {
-        let content = Bytes::from(self.sealer.seal(&index::encode(packs))?);
-        let id = Id::from(BlobId::of(&content));
+        self.write_unpacked(FileType::Index, &index::encode(packs)).context("write an index").map(drop)
+    }
+
+    /// Writes a snapshot, after everything that it needs; its id.
+    pub(in crate::store) fn write_snapshot(&self, snapshot: &SnapshotFile) -> Result<String> {
+        let written = serde_json::to_vec(snapshot).context("write it as JSON");
+        let written = written.and_then(|json| self.write_unpacked(FileType::Snapshot, &json));
+        Ok(written.context("write the snapshot")?.to_string())
+    }
+
+    /// Writes a file that is not a pack.
+    fn write_unpacked(&self, kind: FileType, json: &[u8]) -> Result<BlobId> {
+        let content = Bytes::from(self.sealer.seal(json)?);
+        let name = BlobId::of(&content);
+        let id = Id::from(name);
+        self.gate.write_bytes(kind, &id, true, content.clone().into()).map_err(|error| explain(*error))?;
         if let Some(cache) = &self.cache {
-            cache::put(cache, FileType::Index, &id, &content);
+            cache::put(cache, kind, &id, &content);
         }
-        self.gate
-            .write_bytes(FileType::Index, &id, true, content.into())
-            .map_err(|error| explain(*error))
-            .context("write an index")
+        Ok(name)
     }
 }
 
