@@ -140,11 +140,12 @@ impl Engine {
         let workers = thread::available_parallelism().map_or(1, |cores| cores.get().min(MOST_WORKERS));
         let is_local = super::local_path(&store.repository).is_some();
         let senders = if is_local { LOCAL_SENDERS } else { REMOTE_SENDERS };
+        // One for each thread that fills such packs, and one for each that sends them; to a disk one, since the memory of a pack is free before
+        // the wait for the disk begins.
+        let sent = if is_local { 1 } else { senders };
         let pool = |kind, fillers| {
-            let slack = config.chunk_max_size() / 2;
-            let size = pack::target_size(&config, kind, known.pack_bytes[number(kind)]) + slack;
-            // One for each thread that fills such packs, and one for each that sends them.
-            Pool::new(size, fillers + senders)
+            let size = pack::target_size(&config, kind, known.pack_bytes[number(kind)]) + pack::HEADER;
+            Pool::new(size, fillers + sent)
         };
         Ok(Self {
             repository: store.repository.clone(),

@@ -20,6 +20,9 @@ const MAX_BLOBS: usize = 10_000;
 /// No pack may be longer: places in it are 32 bits; as rustic.
 const MAX_SIZE: u64 = 4076 << 20;
 
+/// How much longer than its target a pack gets, by its header, in bytes.
+pub(super) const HEADER: usize = MAX_BLOBS * 41 + 64;
+
 /// How large packs of a kind are to be, in bytes: larger ones in a larger repository, as rustic has it.
 pub(super) fn target_size(config: &ConfigFile, kind: BlobType, pack_bytes: u64) -> usize {
     let (default, growth, limit) = config.packsize(kind);
@@ -66,6 +69,11 @@ impl OpenPack {
     /// Whether it has reached its size, or as many blobs as it may hold.
     pub(super) fn is_full(&self) -> bool {
         self.length >= self.target || self.blobs.len() >= MAX_BLOBS
+    }
+
+    /// Whether a blob of this length may come into it as it is without making it larger than it is to be. Into an empty one any may.
+    pub(super) fn is_room_for(&self, plain: usize) -> bool {
+        self.blobs.is_empty() || self.length + plain + OVERHEAD <= self.target
     }
 
     /// Whether the blobs of another pack may come into this one.

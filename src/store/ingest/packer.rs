@@ -35,6 +35,9 @@ impl Packer {
             return Ok(id);
         }
         let open = &mut self.open[number(kind)];
+        if let Some(full) = open.take_if(|pack| !pack.is_room_for(plain.len())) {
+            run.uploads.send(full.finish(kind, &run.engine.sealer)?);
+        }
         let pack = open.get_or_insert_with(|| run.engine.new_pack(kind));
         let stored = pack.add(id, kind, plain, self.compressor.as_mut(), &run.engine.sealer)?;
         run.tally.count_blob(kind, plain.len() as u64, u64::from(stored));
