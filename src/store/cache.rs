@@ -4,13 +4,13 @@
 //! of power that may be zero bytes, and then each run would take the store for damaged. The name of every file is the SHA-256 of
 //! its content: what does not fit goes, and is fetched again when it is needed.
 
-use std::fmt::Write as _;
 use std::fs;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use rustic_core::{FileType, Id};
-use sha2::{Digest, Sha256};
+
+use super::format::BlobId;
 
 /// Removes from the cache of a repository what is not what its name says.
 ///
@@ -47,20 +47,11 @@ fn drop_below(directory: &Path) {
         let path = entry.path();
         if path.is_dir() {
             drop_below(&path);
-        } else if fs::read(&path).is_ok_and(|content| entry.file_name() != *hex(&Sha256::digest(content))) {
+        } else if fs::read(&path).is_ok_and(|content| entry.file_name() != *BlobId::of(&content).to_string()) {
             tracing::debug!("removing {} from the cache: it is damaged", path.display());
             drop(fs::remove_file(&path));
         }
     }
-}
-
-/// Bytes as rustic_core shows an id.
-pub(super) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::with_capacity(64), |mut hex, byte| {
-        // Writing to a string does not fail.
-        let _ = write!(hex, "{byte:02x}");
-        hex
-    })
 }
 
 #[cfg(test)]

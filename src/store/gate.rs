@@ -11,9 +11,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use rustic_core::{BytesList, ErrorKind, FileType, Id, ReadBackend, RusticError, RusticResult, WriteBackend};
-use sha2::{Digest, Sha256};
 
-use super::cache::hex;
+use super::format::BlobId;
 use super::trouble::{NOT_AUTHENTIC, is_missing};
 use crate::logging;
 
@@ -99,7 +98,7 @@ impl ReadBackend for Gate {
     fn read_full(&self, tpe: FileType, id: &Id) -> RusticResult<Bytes> {
         let id = *id;
         let content = self.ask(move |inner| inner.read_full(tpe, &id))?;
-        if is_named_by_hash(tpe) && *id.to_hex().as_str() != *hex(&Sha256::digest(&content)) {
+        if is_named_by_hash(tpe) && id != Id::from(BlobId::of(&content)) {
             let error = RusticError::new(ErrorKind::Verification, "{type} {id} in the store is damaged")
                 .attach_context("type", tpe.to_string())
                 .attach_context("id", id.to_string());

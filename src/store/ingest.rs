@@ -13,8 +13,8 @@
 //! archiver logs what a source could not give and saves all the same, opens files in an order of its own, and is slow.
 //!
 //! Memory is bounded: the lines between the threads are short ([`jobs`]), each thread fills at most one pack of each kind ([`packer`]), and few packs are under way
-//! ([`upload`]). What grows with the source is one directory's entries, and the index. Nothing here writes a snapshot: that is done
-//! when everything else is in the store ([`super::save`]).
+//! ([`upload`]). What grows with the source is one directory's entries, and the index. A snapshot is written only when [`super::save`] says
+//! so: when everything else is in the store, and the source has said that it was whole.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;

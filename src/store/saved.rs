@@ -7,13 +7,12 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use bytes::Bytes;
 use rustic_core::repofile::{BlobType, SnapshotFile};
 use rustic_core::{BlobId, DataId, IndexedFullStatus, Repository};
-use sha2::{Digest, Sha256};
 
-use super::{Metadata, Node, NodeType, explain};
+use super::{Metadata, Node, NodeType, explain, format};
 use crate::timeline::Point;
 
 /// How many pieces are read at the same time: enough to hide the latency of an object store.
@@ -137,7 +136,10 @@ impl SavedTree {
         let read = self.repository.get_blob_cached(&blob, BlobType::Data).map_err(|error| explain(*error));
         let bytes = read.with_context(|| format!("read piece {id}"))?;
         // The cipher's authentication says the bytes are ours, not that they are the ones this id names.
-        ensure!(Sha256::digest(&bytes)[..] == hex_bytes(id)?, "piece {id} has other content than its id says");
+        ensure!(
+            format::BlobId::of(&bytes) == format::BlobId::from(**id),
+            "piece {id} has other content than its id says"
+        );
         Ok(bytes)
     }
 
@@ -194,20 +196,6 @@ impl SavedTree {
 
 fn pieces(file: &Node) -> &[DataId] {
     file.content.as_deref().unwrap_or_default()
-}
-
-/// The 32 bytes of an id; rustic_core shows them as hexadecimal digits only.
-fn hex_bytes(id: &DataId) -> Result<[u8; 32]> {
-    let hex = id.to_hex();
-    let digits = hex.as_str().as_bytes();
-    let mut bytes = [0; 32];
-    for (byte, pair) in bytes.iter_mut().zip(digits.chunks_exact(2)) {
-        let (Some(high), Some(low)) = (char::from(pair[0]).to_digit(16), char::from(pair[1]).to_digit(16)) else {
-            bail!("id {id} is not hexadecimal");
-        };
-        *byte = (high * 16 + low) as u8;
-    }
-    Ok(bytes)
 }
 
 struct Walk {

@@ -1,5 +1,4 @@
-//! Reads all index files of the repository, several at a time: decoding them is most of what a run does when nothing has changed, and a server's
-//! answers take their time.
+//! Reads all index files of the repository, several at a time: decoding them takes a while, and so do a server's answers.
 
 use std::fs;
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -8,7 +8,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use bytes::Bytes;
 use rustic_core::{FileType, Id, ReadBackend};
 
@@ -19,8 +19,6 @@ use crate::store::{cache, explain};
 
 /// How many packs are kept in memory.
 const KEPT: usize = 6;
-/// The largest tree in bytes: a directory of some millions of entries.
-const LARGEST: usize = 4 << 30;
 
 /// Reads trees.
 pub(super) struct Trees {
@@ -77,6 +75,5 @@ fn open(pack: &[u8], place: Place, sealer: &Sealer) -> Result<Vec<u8>> {
     let mut sealed = sealed.to_vec();
     let plain = sealer.open_in_place(&mut sealed)?;
     let Some(length) = place.raw_length.map(|length| length as usize) else { return Ok(plain.to_vec()) };
-    ensure!(length <= LARGEST, "the tree is larger than {LARGEST} bytes");
     zstd::bulk::decompress(plain, length).context("decompress the tree")
 }

@@ -29,13 +29,13 @@ const INDEX_AGE: Duration = Duration::from_secs(60);
 /// How many packs, and how many blobs, an index names at most. Blobs: as restic.
 const INDEX_PACKS: usize = 2_000;
 const INDEX_BLOBS: usize = 50_000;
+/// How many packs may wait for a thread that sends them.
+const WAITING: usize = 1;
 
 /// Packs on their way to the store.
 pub(super) struct Uploads<'e> {
     engine: &'e Engine,
     failure: &'e Failure,
-    /// How many packs may wait for a thread that sends them.
-    waiting: usize,
     state: Mutex<State>,
     /// Something for the senders has come.
     work: Condvar,
@@ -69,7 +69,7 @@ impl Stored {
 impl<'e> Uploads<'e> {
     pub(super) fn new(engine: &'e Engine, failure: &'e Failure) -> Self {
         let (state, work, room) = Default::default();
-        Self { engine, failure, waiting: 1, state, work, room }
+        Self { engine, failure, state, work, room }
     }
 
     /// Hands a pack over to be stored; waits while too many do already.
@@ -78,7 +78,7 @@ impl<'e> Uploads<'e> {
             return;
         }
         let mut state = self.lock();
-        while state.packs.len() >= self.waiting && !self.failure.happened() {
+        while state.packs.len() >= WAITING && !self.failure.happened() {
             state = self.room.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
         if self.failure.happened() {

@@ -11,14 +11,13 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use chrono::{DateTime, TimeDelta, Utc};
-use sha2::{Digest, Sha256};
 
 use super::guarded::Lease;
 use super::lock_file::{LockFile, Myself, STALE_AFTER};
 use super::place::Patient;
 use super::{Purpose, SETTLE};
 use crate::cleanup::Guard;
-use crate::store::cache::hex;
+use crate::store::format::BlobId;
 use crate::store::seal::Sealer;
 
 /// How long a store that does not answer may keep the run from ending; the lock then stays, until it is stale.
@@ -103,7 +102,7 @@ impl Keeper {
         let desk = &self.desk;
         let lock = LockFile::new(&desk.myself, desk.purpose == Purpose::Exclude, Utc::now());
         let stored = lock.seal(&desk.sealer)?;
-        let name = hex(&Sha256::digest(&stored));
+        let name = BlobId::of(&stored).to_string();
         // Known before it is there: what is written in part must go too.
         state.names.insert(0, name.clone());
         desk.place.write(&name, &stored).context("write a lock into the store")?;
