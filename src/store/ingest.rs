@@ -206,9 +206,10 @@ impl Engine {
         root.into_inner().context("the tree of the root was not completed")
     }
 
-    fn new_pack(&self, kind: BlobType) -> OpenPack {
+    fn new_pack(&self, kind: BlobType) -> Result<OpenPack> {
         let stored = self.known.pack_bytes[number(kind)] + self.packed[number(kind)].load(Ordering::Relaxed);
-        OpenPack::new(self.packs[number(kind)].take(), pack::target_size(&self.config, kind, stored))
+        let buffer = self.packs[number(kind)].take().context(pack::NO_MEMORY)?;
+        Ok(OpenPack::new(buffer, pack::target_size(&self.config, kind, stored)))
     }
 }
 

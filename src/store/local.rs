@@ -3,6 +3,9 @@
 //! Reading, listing and removing are rustic_backend's. Its way of writing copies a pack to the kernel in pieces of 8 KiB, keeps it in memory until the disk has it, and does
 //! not see to it that the name of the new file outlives a loss of power. Here a file is handed over in one piece, its memory is free before the wait for the disk
 //! begins, and the directory is written too, as restic does.
+//!
+//! The disk takes packs from where they are, if the file system can do that (`O_DIRECT` in open(2)). Else the kernel would copy each to its
+//! cache, which costs about as much as to encipher it, and would drop other programs' files from there for what is not read again.
 
 use std::fs::{self, File};
 use std::io::{self, Write};
@@ -11,9 +14,16 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use rustic_core::{BytesList, ErrorKind, FileType, Id, ReadBackend, RusticError, RusticResult, WriteBackend};
+use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
+use rustix::io::Errno;
 
 /// rustic_backend's option for a command that it runs after each file; then it must write itself.
 const POST_CREATE: &str = "post-create-command";
+
+/// What the places and lengths of direct writes must be multiples of, in bytes: no disk asks for more.
+const PAGE: usize = 4096;
+/// What is shorter goes through the kernel's cache: waiting for the disk twice would take longer than the copy.
+const DIRECT_FROM: usize = 1 << 20;
 
 /// A repository below a directory.
 #[derive(Debug)]
@@ -99,12 +109,42 @@ fn write(directory: &Path, unfinished: &Path, path: &Path, content: BytesList) -
         }
         created => created?,
     };
-    content.slice().iter().try_for_each(|part| file.write_all(part))?;
+    for (number, part) in content.slice().iter().enumerate() {
+        // Only at the beginning of the file is it certain that the place in it fits too.
+        let written = if number == 0 { write_directly(&mut file, part)? } else { 0 };
+        file.write_all(&part[written..])?;
+    }
     // Somebody may be waiting for this memory.
     drop(content);
     file.sync_all()?;
     fs::rename(unfinished, path)?;
     File::open(directory)?.sync_all()
+}
+
+/// Writes as many whole pages as can be written past the kernel's cache; how many bytes that was.
+fn write_directly(file: &mut File, content: &[u8]) -> io::Result<usize> {
+    if content.len() < DIRECT_FROM || content.as_ptr().align_offset(PAGE) != 0 {
+        return Ok(0);
+    }
+    let flags = fcntl_getfl(&*file)?;
+    if fcntl_setfl(&*file, flags | OFlags::DIRECT).is_err() {
+        return Ok(0);
+    }
+    let whole = content.len() - content.len() % PAGE;
+    let mut written = 0;
+    // After an odd number of bytes the next place would not fit.
+    while written < whole && written % PAGE == 0 {
+        match file.write(&content[written..whole]) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(length) => written += length,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            // Some file systems say only now that they cannot do it, or ask for larger pages.
+            Err(error) if error.raw_os_error() == Some(Errno::INVAL.raw_os_error()) => break,
+            Err(error) => return Err(error),
+        }
+    }
+    fcntl_setfl(&*file, flags)?;
+    Ok(written)
 }
 
 #[cfg(test)]
@@ -135,6 +175,27 @@ mod tests {
             local.remove(tpe, &id, false).unwrap();
         }
         assert_eq!(fs::read_dir(root.path().join("index")).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn what_a_disk_takes_directly_is_written_as_anything_else_is() {
+        let root = tempfile::tempdir().unwrap();
+        let local = local(root.path(), &[]);
+        let memory: Vec<u8> = (0..DIRECT_FROM as u32 * 2).map(|at| (at ^ (at >> 8) ^ (at >> 16)) as u8).collect();
+        let memory = Bytes::from(memory);
+        let page = memory.as_ptr().align_offset(PAGE);
+        for begin in [page, page + 1] {
+            for length in [DIRECT_FROM - 1, DIRECT_FROM, DIRECT_FROM + 1, DIRECT_FROM + 3 * PAGE - 1] {
+                let content = memory.slice(begin..begin + length);
+                let id = Id::from(BlobId::of(&content));
+                let odd_end = memory.slice(..7);
+                let mut parts = BytesList::from(content.clone());
+                parts.add(odd_end.clone());
+                local.write_bytes(FileType::Pack, &id, false, parts).unwrap();
+                let read = local.read_full(FileType::Pack, &id).unwrap();
+                assert!(read == [content, odd_end].concat(), "{length} bytes from {begin}");
+            }
+        }
     }
 
     #[test]

@@ -20,6 +20,9 @@ const MAX_BLOBS: usize = 10_000;
 /// No pack may be longer: places in it are 32 bits; as rustic.
 const MAX_SIZE: u64 = 4076 << 20;
 
+/// What failed when there is no buffer for a pack.
+pub(super) const NO_MEMORY: &str = "get memory for a pack";
+
 /// How much longer than its target a pack gets, by its header, in bytes.
 pub(super) const HEADER: usize = MAX_BLOBS * 41 + 64;
 
@@ -94,9 +97,7 @@ impl OpenPack {
         let body = begin + NONCE;
         let most = body + plain.len() + OVERHEAD - NONCE;
         ensure!(most as u64 <= MAX_SIZE, "a blob of {} bytes does not fit a pack", plain.len());
-        if self.buffer.len() < most {
-            self.buffer.resize(most, 0);
-        }
+        self.buffer.grow(most).context(NO_MEMORY)?;
         // No room is given for anything that is not smaller: the library then stops, which is quicker than to compress to the end.
         let room = plain.len().saturating_sub(1);
         let compressed = compressor.and_then(|compressor| {
@@ -120,16 +121,15 @@ impl OpenPack {
     }
 
     /// Takes over the blobs of another pack.
-    pub(super) fn absorb(&mut self, other: &Self) {
+    pub(super) fn absorb(&mut self, other: &Self) -> Result<()> {
         let end = self.length + other.length;
-        if self.buffer.len() < end {
-            self.buffer.resize(end, 0);
-        }
+        self.buffer.grow(end).context(NO_MEMORY)?;
         self.buffer[self.length..end].copy_from_slice(&other.buffer[..other.length]);
         self.hasher.update(&other.buffer[..other.length]);
         self.length = end;
         self.blobs.extend_from_slice(&other.blobs);
         self.begun = self.begun.min(other.begun);
+        Ok(())
     }
 
     /// Writes the header.
@@ -138,9 +138,7 @@ impl OpenPack {
         let begin = self.length;
         let sealed = header.len() + OVERHEAD;
         let end = begin + sealed + size_of::<u32>();
-        if self.buffer.len() < end {
-            self.buffer.resize(end, 0);
-        }
+        self.buffer.grow(end).context(NO_MEMORY)?;
         self.buffer[begin + NONCE..begin + NONCE + header.len()].copy_from_slice(&header);
         sealer.seal_in_place(&mut self.buffer[begin..begin + sealed]).context("encipher a pack's header")?;
         let length = u32::try_from(sealed).context("write a pack's header")?;

@@ -38,7 +38,10 @@ impl Packer {
         if let Some(full) = open.take_if(|pack| !pack.is_room_for(plain.len())) {
             run.uploads.send(full.finish(kind, &run.engine.sealer)?);
         }
-        let pack = open.get_or_insert_with(|| run.engine.new_pack(kind));
+        let pack = match open {
+            Some(pack) => pack,
+            None => open.insert(run.engine.new_pack(kind)?),
+        };
         let stored = pack.add(id, kind, plain, self.compressor.as_mut(), &run.engine.sealer)?;
         run.tally.count_blob(kind, plain.len() as u64, u64::from(stored));
         if (pack.is_full() || pack.begun().elapsed() > MAX_AGE)
@@ -61,7 +64,7 @@ impl Packer {
             packs.sort_unstable_by_key(OpenPack::length);
             while let Some(mut pack) = packs.pop() {
                 while !pack.is_full() && packs.first().is_some_and(|smallest| pack.has_room_for(smallest)) {
-                    pack.absorb(&packs.remove(0));
+                    pack.absorb(&packs.remove(0))?;
                 }
                 run.uploads.send(pack.finish(kind, &run.engine.sealer)?);
             }

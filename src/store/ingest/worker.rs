@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use rustic_core::repofile::BlobType;
 
 use super::Run;
@@ -23,6 +23,9 @@ use crate::store::format::BlobId;
 
 /// How much of a file is read at once, in bytes.
 pub(super) const SEGMENT: usize = 4 << 20;
+
+/// What failed when there is no buffer to read into.
+const NO_MEMORY: &str = "get memory for what is read";
 
 /// A file of which some pieces are not stored yet.
 pub(super) struct OpenFile {
@@ -98,7 +101,10 @@ impl<'r> Worker<'r> {
             }
         };
         let mut reading = Reading { reader, path, listed: size, read: 0, is_end: false };
-        let mut segment = self.spare.take().unwrap_or_else(|| Arc::new(self.run.engine.segments.take()));
+        let mut segment = match self.spare.take() {
+            Some(segment) => segment,
+            None => Arc::new(self.run.engine.segments.take().context(NO_MEMORY)?),
+        };
         let read = match self.fill(&mut reading, &mut segment, 0) {
             Ok(filled) if reading.is_end && self.is_one_piece(&segment[..filled]) => {
                 let mut blobs = Vec::new();
@@ -154,18 +160,12 @@ impl<'r> Worker<'r> {
                 begin += length;
             }
             if reading.is_end {
-                self.spare = Some(segment).filter(|segment| Arc::strong_count(segment) == 1);
+                self.spare =
+                    Some(segment).filter(|segment| segment.len() == SEGMENT && Arc::strong_count(segment) == 1);
                 return Ok(true);
             }
-            let rest = begin..filled;
-            let mut next = engine.segments.take();
-            if rest.len() > next.len() / 2 {
-                // A long piece: with little room it would be looked through again and again.
-                next.resize(rest.len() + SEGMENT, 0);
-            }
-            next[..rest.len()].copy_from_slice(&segment[rest.clone()]);
-            segment = Arc::new(next);
-            filled = match self.fill(reading, &mut segment, rest.len()) {
+            segment = self.turn_over(segment, begin..filled)?;
+            filled = match self.fill(reading, &mut segment, filled - begin) {
                 Ok(filled) => filled,
                 Err(error) => {
                     self.run.problems.add(problem(reading.path.clone(), &error));
@@ -173,6 +173,21 @@ impl<'r> Worker<'r> {
                 }
             };
         }
+    }
+
+    /// A segment that begins with the rest of another one: the same again if nobody has pieces of it any more.
+    fn turn_over(&self, mut segment: Arc<Buffer>, rest: Range<usize>) -> Result<Arc<Buffer>> {
+        // In a long piece: with little room behind it, it would be looked through again and again.
+        let length = if rest.len() > SEGMENT / 2 { rest.len() + SEGMENT } else { SEGMENT };
+        if let Some(own) = Arc::get_mut(&mut segment) {
+            own.copy_within(rest, 0);
+            own.grow(length).context(NO_MEMORY)?;
+            return Ok(segment);
+        }
+        let mut next = self.run.engine.segments.take().context(NO_MEMORY)?;
+        next.grow(length).context(NO_MEMORY)?;
+        next[..rest.len()].copy_from_slice(&segment[rest]);
+        Ok(Arc::new(next))
     }
 
     /// Reads behind the first `filled` bytes of a segment until it is full or the file ends; how much of it is filled then.
