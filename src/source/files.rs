@@ -1,6 +1,7 @@
 //! `[files.NAME]`: directories and files of this machine.
 //!
-//! One item, with the original absolute paths. Walking is in [`walk`], on a thread that [`ahead`] keeps; what an entry looks like in [`inode`].
+//! One item, with the original absolute paths. Walking is in [`walk`], making entries of what it comes by in [`seen`], each on a thread that [`ahead`]
+//! keeps; what an entry looks like in [`inode`].
 //! This file says what belongs to the source and how it is put back.
 
 use std::path::{Path, PathBuf};
@@ -21,10 +22,10 @@ mod inode;
 mod listing;
 mod live;
 mod rules;
+mod seen;
 mod walk;
 mod xattrs;
 
-use inode::Inspector;
 use live::Live;
 use rules::Rules;
 use walk::Walk;
@@ -115,11 +116,11 @@ impl Tree for FilesTree {
     fn entries(&self) -> Entries {
         let (roots, rules) = (self.roots.clone(), self.rules.clone());
         let first = roots.first().cloned().unwrap_or_default();
-        ahead::ahead(first, || Walk::new(roots, rules, Inspector::on_own_thread()))
+        ahead::ahead(first, || Walk::new(roots, rules))
     }
 
     fn size(&self) -> Option<u64> {
-        Some(Walk::new(self.roots.clone(), self.rules.clone(), Inspector::new()).size())
+        Some(Walk::new(self.roots.clone(), self.rules.clone()).size())
     }
 
     fn finish(self: Box<Self>) -> Result<()> {

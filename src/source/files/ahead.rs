@@ -1,4 +1,4 @@
-//! Walks ahead of whoever consumes the entries, on a thread of its own.
+//! Walks ahead of whoever consumes the entries, on two threads: one finds them, the other one makes them what they are.
 //!
 //! Nearly all that a walk costs is the kernel's work for each entry, so whoever compares the entries need not wait for it.
 //! They change hands in batches, since waking a thread for each would cost more than it saves; the first ones are small, so
@@ -10,6 +10,8 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::{Builder, JoinHandle};
 use std::vec;
 
+use super::inode::Inspector;
+use super::seen::{Clerk, Seen};
 use super::walk::Walk;
 use crate::source::{Entries, Entry, Problem, Severity};
 
@@ -21,10 +23,12 @@ const LARGEST: usize = 256;
 
 /// How many batches may wait: enough to go on while a pack is written.
 const WAITING: usize = 8;
+/// How many may wait between the two threads.
+const SEEN: usize = 2;
 
 /// The entries of the walk that `begin` makes. `path` is named should it break off.
 pub(super) fn ahead(path: PathBuf, begin: impl FnOnce() -> Walk + Send + 'static) -> Entries {
-    Ahead::spawn(path, move |batches| {
+    let walk = move |batches: SyncSender<Vec<Seen>>| {
         let mut walk = begin();
         let mut size = FIRST;
         loop {
@@ -34,7 +38,16 @@ pub(super) fn ahead(path: PathBuf, begin: impl FnOnce() -> Walk + Send + 'static
             }
             size = (size * 2).min(LARGEST);
         }
-    })
+    };
+    let make = |seen: Receiver<Vec<Seen>>, batches: SyncSender<Batch>| {
+        let mut clerk = Clerk::new(Inspector::on_own_thread());
+        for seen in seen {
+            if batches.send(clerk.entries(seen)).is_err() {
+                return;
+            }
+        }
+    };
+    Ahead::spawn(path, walk, make)
 }
 
 struct Ahead {
@@ -42,24 +55,34 @@ struct Ahead {
     batch: vec::IntoIter<Result<Entry, Problem>>,
     /// `None` after the last batch.
     batches: Option<Receiver<Batch>>,
-    thread: Option<JoinHandle<()>>,
+    /// The one that walks is the first.
+    threads: Vec<JoinHandle<()>>,
 }
 
 impl Ahead {
-    fn spawn(path: PathBuf, work: impl FnOnce(SyncSender<Batch>) + Send + 'static) -> Entries {
+    fn spawn<S: Send + 'static>(
+        path: PathBuf,
+        walk: impl FnOnce(SyncSender<S>) + Send + 'static,
+        make: impl FnOnce(Receiver<S>, SyncSender<Batch>) + Send + 'static,
+    ) -> Entries {
+        let (seen_sender, seen) = sync_channel(SEEN);
         let (sender, batches) = sync_channel(WAITING);
-        match Builder::new().name("walk".to_owned()).spawn(move || work(sender)) {
-            Ok(thread) => {
-                Box::new(Self { path, batch: Vec::new().into_iter(), batches: Some(batches), thread: Some(thread) })
-            }
+        let thread = |name: &str| Builder::new().name(name.to_owned());
+        let threads = thread("walk").spawn(move || walk(seen_sender)).and_then(|walking| {
+            // Without this thread the other one ends by itself: nobody takes what it gives.
+            Ok(vec![walking, thread("inspect").spawn(move || make(seen, sender))?])
+        });
+        match threads {
+            Ok(threads) => Box::new(Self { path, batch: Vec::new().into_iter(), batches: Some(batches), threads }),
             Err(error) => Box::new(std::iter::once(Err(super::problem(path, error)))),
         }
     }
 
-    /// Nothing more comes: because all was given, or because the thread panicked.
+    /// Nothing more comes: because all was given, or because a thread panicked.
     fn end(&mut self) -> Option<Result<Entry, Problem>> {
         self.batches = None;
-        let panic = self.thread.take()?.join().err()?;
+        let ended: Vec<_> = self.threads.drain(..).map(JoinHandle::join).collect();
+        let panic = ended.into_iter().find_map(Result::err)?;
         let error = format!("the walk broke off: {}", message(&*panic));
         Some(Err(Problem { path: self.path.clone(), error, severity: Severity::Unread }))
     }
@@ -82,10 +105,10 @@ impl Iterator for Ahead {
 }
 
 impl Drop for Ahead {
-    /// Whoever lets go of the entries may take away what they are read from: the thread has ended then.
+    /// Whoever lets go of the entries may take away what they are read from: the threads have ended then.
     fn drop(&mut self) {
         self.batches = None;
-        if let Some(thread) = self.thread.take() {
+        for thread in self.threads.drain(..) {
             // A panic after the last entry that was wanted is of no consequence.
             let _ = thread.join();
         }
@@ -112,41 +135,56 @@ mod tests {
         entries.filter_map(|entry| entry.err()).map(|problem| problem.error).collect()
     }
 
+    /// Passes on what the first thread gives.
+    fn pass(seen: Receiver<Batch>, batches: SyncSender<Batch>) {
+        let _ = seen.into_iter().try_for_each(|batch| batches.send(batch));
+    }
+
     #[test]
     fn batches_arrive_in_order_and_end() {
-        let entries = Ahead::spawn("/x".into(), |batches| {
+        let walk = |batches: SyncSender<Batch>| {
             for number in 0..100 {
                 batches.send(vec![warning(2 * number), warning(2 * number + 1)]).unwrap();
             }
-        });
+        };
+        let entries = Ahead::spawn("/x".into(), walk, pass);
         assert_eq!(told(entries), (0..200).map(|number| number.to_string()).collect::<Vec<_>>());
     }
 
     #[test]
-    fn walk_that_panics_is_told_after_what_it_gave() {
-        let mut entries = Ahead::spawn("/x".into(), |batches| {
+    fn thread_that_panics_is_told_after_what_it_gave() {
+        let walk = |batches: SyncSender<Batch>| {
             batches.send(vec![warning(1)]).unwrap();
             panic!("no more");
-        });
-        assert_eq!(entries.next().and_then(Result::err).map(|problem| problem.error).as_deref(), Some("1"));
-        let broken = entries.next().and_then(Result::err).unwrap();
-        assert_eq!((broken.severity, broken.error.as_str()), (Severity::Unread, "the walk broke off: no more"));
-        assert!(entries.next().is_none());
+        };
+        let make = |seen: Receiver<()>, batches: SyncSender<Batch>| {
+            batches.send(vec![warning(1)]).unwrap();
+            drop(seen);
+            panic!("no more");
+        };
+        let begin = |seen: SyncSender<()>| while seen.send(()).is_ok() {};
+        for mut entries in [Ahead::spawn("/x".into(), walk, pass), Ahead::spawn("/x".into(), begin, make)] {
+            assert_eq!(entries.next().and_then(Result::err).map(|problem| problem.error).as_deref(), Some("1"));
+            let broken = entries.next().and_then(Result::err).unwrap();
+            assert_eq!((broken.severity, broken.error.as_str()), (Severity::Unread, "the walk broke off: no more"));
+            assert!(entries.next().is_none());
+        }
     }
 
     #[test]
     fn walk_goes_only_a_little_ahead_and_ends_when_its_entries_are_dropped() {
         let sent = Arc::new(AtomicUsize::new(0));
         let count = sent.clone();
-        let mut entries = Ahead::spawn("/x".into(), move |batches| {
+        let walk = move |batches: SyncSender<Batch>| {
             while batches.send(vec![warning(0)]).is_ok() {
                 count.fetch_add(1, Ordering::SeqCst);
             }
             count.fetch_add(1000, Ordering::SeqCst);
-        });
+        };
+        let mut entries = Ahead::spawn("/x".into(), walk, pass);
         assert!(entries.next().is_some());
         drop(entries);
         let sent = sent.load(Ordering::SeqCst);
-        assert!((1000..=1000 + WAITING + 1).contains(&sent), "{sent}");
+        assert!((1000..=1000 + SEEN + WAITING + 2).contains(&sent), "{sent}");
     }
 }

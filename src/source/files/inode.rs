@@ -3,7 +3,7 @@
 //! Everything is asked of the entry itself, from its open directory, without following links.
 
 use std::collections::BTreeMap;
-use std::ffi::{CStr, OsStr};
+use std::ffi::{CStr, CString, OsStr};
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::OwnedFd;
@@ -65,7 +65,7 @@ pub(super) struct Inspector {
 pub(super) struct Found {
     pub(super) node: Node,
     /// Why its extended attributes are not all there.
-    pub(super) xattr_error: Option<String>,
+    pub(super) xattr_error: Option<io::Error>,
 }
 
 impl Inspector {
@@ -102,11 +102,17 @@ impl Inspector {
             Err(error) => {
                 // What vanished in between is told as that, and not as something that is there and cannot be read.
                 place.stat()?;
-                Some(error)
+                Some(io::Error::other(error))
             }
         };
         let node = node::named(OsStr::from_bytes(place.name.to_bytes()), node_type, metadata);
         Ok(Some(Found { node, xattr_error }))
+    }
+
+    /// The node of a directory without what would have to be asked of it; `None` for anything else.
+    pub(super) fn bare_directory(&mut self, name: &OsStr, stat: &Stat) -> Option<Node> {
+        let is_directory = FileType::from_raw_mode(stat.st_mode) == FileType::Directory;
+        is_directory.then(|| node::named(name, NodeType::Dir, metadata(stat, &mut self.names)))
     }
 
     /// Looks at a directory on the way down to a configured path. When it is a link, what it leads to counts.
@@ -148,9 +154,7 @@ fn metadata(stat: &Stat, names: &mut Names) -> Metadata {
 /// The content of a regular file, opened when it is asked for.
 ///
 /// It must still be the file that was listed. The access time is left as it is where the kernel allows that.
-pub(super) fn content(place: Place<'_>, stat: &Stat) -> Opener {
-    let directory = place.directory.clone();
-    let name = place.name.to_owned();
+pub(super) fn content(directory: Arc<Directory>, name: CString, stat: &Stat) -> Opener {
     let listed = (stat.st_dev, stat.st_ino);
     Opener::new(move || {
         let directory = directory.fd()?;

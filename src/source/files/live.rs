@@ -98,7 +98,8 @@ impl Looker {
         match looked {
             Ok(Some((found, stat))) => {
                 let is_file = FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile;
-                let content = is_file.then(|| Content::Read(inode::content(place, &stat)));
+                let content =
+                    is_file.then(|| Content::Read(inode::content(Arc::clone(directory), name.clone(), &stat)));
                 Some(Ok(Entry { path, node: found.node, content }))
             }
             Ok(None) => None,

@@ -16,17 +16,17 @@ use std::vec;
 use rustix::fs::{FileType, Stat};
 
 use super::descriptors::{Descriptors, Directory, Opened};
-use super::inode::{self, Inspector, Place};
+use super::inode::{self, Place};
 use super::listing::{Buffer, Listing};
 use super::problem;
 use super::rules::{CACHEDIR_SIGNATURE, Rules};
-use crate::source::{Content, Entry, Problem, Severity};
+use super::seen::Seen;
+use crate::source::{Problem, Severity};
 
 /// A walk, which is asked for some entries at a time, or for the sum of all sizes.
 pub(super) struct Walk {
     rules: Arc<Rules>,
     descriptors: Arc<Descriptors>,
-    inspector: Inspector,
     buffer: Buffer,
     /// Configured paths that are still to come.
     roots: vec::IntoIter<PathBuf>,
@@ -42,8 +42,8 @@ pub(super) struct Walk {
 /// What a walk is for.
 enum Gathered {
     /// What was found since the last batch.
-    Entries(Vec<Result<Entry, Problem>>),
-    /// The sum of the sizes of all regular files in bytes: no names of owners, no extended attributes, no paths.
+    Entries(Vec<Seen>),
+    /// The sum of the sizes of all regular files in bytes: no paths.
     Size(u64),
 }
 
@@ -62,11 +62,10 @@ struct Level {
 }
 
 impl Walk {
-    pub(super) fn new(roots: Vec<PathBuf>, rules: Arc<Rules>, inspector: Inspector) -> Self {
+    pub(super) fn new(roots: Vec<PathBuf>, rules: Arc<Rules>) -> Self {
         Self {
             rules,
             descriptors: Descriptors::new(),
-            inspector,
             buffer: Buffer::new(),
             roots: roots.into_iter(),
             ancestors: HashSet::new(),
@@ -77,7 +76,7 @@ impl Walk {
     }
 
     /// The next entries, about as many as `size`; none when the walk is over.
-    pub(super) fn batch(&mut self, size: usize) -> Vec<Result<Entry, Problem>> {
+    pub(super) fn batch(&mut self, size: usize) -> Vec<Seen> {
         self.gathered = Gathered::Entries(Vec::with_capacity(size + 1));
         while self.has_room(size) && self.go_on(size) {}
         match std::mem::replace(&mut self.gathered, Gathered::Size(0)) {
@@ -172,9 +171,7 @@ impl Walk {
         above.reverse();
         for path in above {
             if self.ancestors.insert(path.to_path_buf()) {
-                let looked = self.inspector.ancestor(path);
-                let entry = looked.map(|node| Entry { path: path.to_path_buf(), node, content: None });
-                entries.push(entry.map_err(|error| problem(path.to_path_buf(), error)));
+                entries.push(Seen::Above(path.to_path_buf()));
             }
         }
     }
@@ -210,32 +207,11 @@ impl Walk {
                 return None;
             }
         }
-        if !self.give(place, kind, &stat) || !is_directory {
-            return None;
+        if !self.is_for_size() {
+            let directory = Arc::clone(place.directory);
+            self.push(Seen::Entry { directory, path: self.here(), stat });
         }
-        self.descend(place, &stat, device)
-    }
-
-    /// Gives the entry at the walk's path. Whether it is there.
-    fn give(&mut self, place: Place<'_>, kind: FileType, stat: &Stat) -> bool {
-        if self.is_for_size() {
-            return true;
-        }
-        let found = match self.inspector.inspect(place, stat) {
-            Ok(Some(found)) => found,
-            Ok(None) => return false,
-            Err(error) => {
-                self.failed(error);
-                return false;
-            }
-        };
-        if let Some(error) = found.xattr_error {
-            self.unread(error);
-        }
-        let content = (kind == FileType::RegularFile).then(|| Content::Read(inode::content(place, stat)));
-        let path = self.here();
-        self.push(Ok(Entry { path, node: found.node, content }));
-        true
+        if is_directory { self.descend(place, &stat, device) } else { None }
     }
 
     fn descend(&mut self, place: Place<'_>, stat: &Stat, device: Option<u64>) -> Option<Level> {
@@ -268,18 +244,18 @@ impl Walk {
         if self.path.is_empty() { "/".into() } else { OsString::from_vec(self.path.clone()).into() }
     }
 
-    fn push(&mut self, found: Result<Entry, Problem>) {
+    fn push(&mut self, seen: Seen) {
         if let Gathered::Entries(entries) = &mut self.gathered {
-            entries.push(found);
+            entries.push(seen);
         }
     }
 
     fn failed(&mut self, error: io::Error) {
-        self.push(Err(problem(self.here(), error)));
+        self.push(Seen::Problem(problem(self.here(), error)));
     }
 
     fn unread(&mut self, error: String) {
-        self.push(Err(Problem { path: self.here(), error, severity: Severity::Unread }));
+        self.push(Seen::Problem(Problem { path: self.here(), error, severity: Severity::Unread }));
     }
 }
 
@@ -294,6 +270,8 @@ fn is_cache(directory: &Arc<Directory>, fd: &Arc<OwnedFd>, listing: &Listing) ->
         return false;
     }
     let mut begin = vec![0; CACHEDIR_SIGNATURE.len()];
-    let read = inode::content(place, &stat).open().and_then(|mut content| content.read_exact(&mut begin));
+    let read = inode::content(Arc::clone(directory), name.to_owned(), &stat)
+        .open()
+        .and_then(|mut content| content.read_exact(&mut begin));
     read.is_ok() && begin == CACHEDIR_SIGNATURE
 }
