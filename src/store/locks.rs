@@ -3,7 +3,7 @@
 //! The rules are restic's (its `internal/repository/lock_file.go` and `lock.go`): before a lock is written, those of others are read; an exclusive
 //! one keeps everybody out, and any one keeps an exclusive one out. After it is written they are read again, because two may
 //! have begun at once: then it is taken back. A lock is refreshed while the work goes on ([`keeper`]), and nothing is written
-//! any more when that has failed for too long ([`guarded`]).
+//! any more when that has failed for too long ([`lease`]).
 //!
 //! One thing is done that restic leaves to `restic unlock`: stale locks are removed on the way. Passing over them would not be safe: a machine that
 //! slept looks for its lock when it wakes, and goes on only if that is still there.
@@ -25,13 +25,13 @@ use crate::error::{Annotate, ExitCode};
 use crate::monitor::Monitor;
 use crate::quantity::show_time;
 
-mod guarded;
 mod keeper;
+mod lease;
 mod lock_file;
 mod place;
 
-pub(super) use guarded::{Guarded, Lease};
 use keeper::{Desk, Kept, Pace};
+pub(super) use lease::Lease;
 use lock_file::{LockFile, Myself};
 pub(super) use place::{Failure, Place, Where, is_name};
 
@@ -60,7 +60,7 @@ pub struct Held {
 
 impl Store {
     /// Takes a lock in the store, waiting at most `wait` for others to let go of it. While it is held, and lost, nothing can be written
-    /// to the store ([`guarded`]). One kind of store has no lock files ([`place`]) and is held without.
+    /// to the store ([`lease`]). One kind of store has no lock files ([`place`]) and is held without.
     ///
     /// # Errors
     ///
@@ -203,14 +203,20 @@ fn hint(other: &LockFile) -> String {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use std::fs;
+    use std::path::Path;
 
     use rustic_core::repofile::MasterKey;
 
     use super::*;
     use crate::error::{chain, exit_code, hints};
     use crate::monitor::{Recording, Silent};
+
+    /// Holds a lock that is too old and that somebody has removed.
+    pub(in crate::store) fn lost(root: &Path, lease: &Arc<Lease>) -> Held {
+        Held { _kept: Some(keeper::tests::lost(root, lease)) }
+    }
 
     struct Bench {
         root: tempfile::TempDir,

@@ -12,7 +12,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::guarded::Lease;
+use super::lease::Lease;
 use super::lock_file::{LockFile, Myself, STALE_AFTER};
 use super::place::Patient;
 use super::{Purpose, SETTLE};
