@@ -28,7 +28,7 @@ impl SavedDirectory {
     pub(super) fn read(run: &Run<'_>, tree: BlobId) -> Option<Self> {
         // One that the index lacks will be stored anew, and the store is whole again.
         let place = run.engine.known.tree(&tree)?;
-        match run.engine.trees.read(place, &run.engine.sealer) {
+        match run.engine.trees.read(&run.engine.files, place, &run.engine.sealer) {
             Ok(json) => {
                 let entries = match Cursor::new(json) {
                     Ok(cursor) => Entries::Same(cursor),

@@ -4,42 +4,35 @@
 //! last few are kept in memory.
 
 use std::collections::VecDeque;
-use std::fs;
-use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Context, Result};
 use bytes::Bytes;
-use rustic_core::{FileType, Id, ReadBackend};
+use rustic_core::{FileType, Id};
 
+use super::files::Files;
 use super::known::Place;
-use crate::store::gate::Gate;
 use crate::store::seal::Sealer;
-use crate::store::{cache, explain};
 
 /// How many packs are kept in memory.
 const KEPT: usize = 6;
 
 /// Reads trees.
+#[derive(Default)]
 pub(super) struct Trees {
-    gate: Arc<Gate>,
-    cache: Option<PathBuf>,
     packs: Mutex<VecDeque<(Id, Bytes)>>,
 }
 
 impl Trees {
-    pub(super) fn new(gate: Arc<Gate>, cache: Option<PathBuf>) -> Self {
-        Self { gate, cache, packs: Mutex::default() }
-    }
-
     /// The tree at this place, as JSON.
-    pub(super) fn read(&self, place: Place, sealer: &Sealer) -> Result<Vec<u8>> {
+    pub(super) fn read(&self, files: &Files, place: Place, sealer: &Sealer) -> Result<Vec<u8>> {
         let mut packs = self.packs.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(at) = packs.iter().position(|(id, _)| *id == place.pack) {
             let found = packs.remove(at);
             packs.extend(found);
         } else {
-            let pack = self.fetch(place, sealer)?;
+            // The cipher tells when the piece that is wanted is damaged in the cache. Then the store itself is asked.
+            let pack = files.read(FileType::Pack, &place.pack, |pack| open(pack, place, sealer).is_ok())?;
             if packs.len() >= KEPT {
                 packs.pop_front();
             }
@@ -48,24 +41,6 @@ impl Trees {
         let pack = packs.back().map(|(_, pack)| pack.clone()).unwrap_or_default();
         drop(packs);
         open(&pack, place, sealer)
-    }
-
-    /// The pack, from the cache if it is right there.
-    fn fetch(&self, place: Place, sealer: &Sealer) -> Result<Bytes> {
-        if let Some(cache) = &self.cache {
-            let cached = fs::read(cache::path(cache, FileType::Pack, &place.pack)).map(Bytes::from);
-            // The cipher tells when the piece that is wanted is damaged. Then the store itself is asked.
-            if let Ok(pack) = cached
-                && open(&pack, place, sealer).is_ok()
-            {
-                return Ok(pack);
-            }
-        }
-        let pack = self.gate.read_full(FileType::Pack, &place.pack).map_err(|error| explain(*error))?;
-        if let Some(cache) = &self.cache {
-            cache::put(cache, FileType::Pack, &place.pack, &pack);
-        }
-        Ok(pack)
     }
 }
 
