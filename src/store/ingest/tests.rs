@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 use chrono::DateTime;
-use rustic_core::repofile::{IndexFile, MasterKey};
+use rustic_core::repofile::{BlobType, IndexFile, MasterKey};
 use rustic_core::{ConfigOptions, Credentials, Id, KeyOptions, RepositoryOptions};
 
 use super::super::gate::Gate;
@@ -25,6 +25,7 @@ use crate::store::format::BlobId;
 use crate::store::locks::{Lease, Where};
 use crate::timeline::{Point, Timeline};
 
+mod cached;
 mod content;
 mod hostile;
 mod lies;

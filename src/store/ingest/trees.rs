@@ -27,20 +27,26 @@ impl Trees {
     /// The tree at this place, as JSON.
     pub(super) fn read(&self, files: &Files, place: Place, sealer: &Sealer) -> Result<Vec<u8>> {
         let mut packs = self.packs.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(at) = packs.iter().position(|(id, _)| *id == place.pack) {
-            let found = packs.remove(at);
-            packs.extend(found);
-        } else {
-            // The cipher tells when the piece that is wanted is damaged in the cache. Then the store itself is asked.
-            let pack = files.read(FileType::Pack, &place.pack, |pack| open(pack, place, sealer).is_ok())?;
-            if packs.len() >= KEPT {
-                packs.pop_front();
-            }
-            packs.push_back((place.pack, pack));
+        let kept = packs.iter().position(|(id, _)| *id == place.pack).and_then(|at| packs.remove(at));
+        if let Some((id, pack)) = kept
+            && let Ok(tree) = open(&pack, place, sealer)
+        {
+            packs.push_back((id, pack));
+            return Ok(tree);
         }
-        let pack = packs.back().map(|(_, pack)| pack.clone()).unwrap_or_default();
-        drop(packs);
-        open(&pack, place, sealer)
+        // The cipher tells when the piece that is wanted is damaged in the cache, whichever piece it was fetched for first. Then the store itself is asked.
+        let mut cached = None;
+        let is_right = |pack: &[u8]| {
+            cached = open(pack, place, sealer).ok();
+            cached.is_some()
+        };
+        let pack = files.read(FileType::Pack, &place.pack, is_right)?;
+        let tree = cached.map_or_else(|| open(&pack, place, sealer), Ok);
+        if packs.len() >= KEPT {
+            packs.pop_front();
+        }
+        packs.push_back((place.pack, pack));
+        tree
     }
 }
 
