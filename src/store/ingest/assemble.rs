@@ -99,7 +99,9 @@ impl<'r> Assembler<'r> {
                     self.put(node, Payload::None, Change::Unmodified, true, is_next);
                     return Ok(());
                 }
-                (Held::Content(blobs), Some(Content::Read(_))) if is_reusable(self.run, &blobs, &node) => {
+                (Held::Content(blobs), Some(Content::Read(_)))
+                    if is_reusable(Some(&blobs), &node, &self.run.engine.known) =>
+                {
                     let size = node.meta.size;
                     self.put(node, Payload::Content(blobs, size), Change::Unmodified, true, is_next);
                     return Ok(());
@@ -129,15 +131,17 @@ impl<'r> Assembler<'r> {
                     self.run.problems.add(Problem { path, error, severity: Severity::Unread });
                     return Ok(());
                 }
-                let is_same_content = known.is_some_and(|known| known.content() == blobs);
+                let is_same_content = known.and_then(Known::content) == Some(&*blobs);
                 let change = if is_same_content { Change::Unmodified } else { change };
                 (Payload::Content(blobs, node.meta.size), change, is_same && is_same_content)
             }
             Some(Content::Read(opener)) => {
-                let blobs = known.filter(|known| known.is_same_file(&node)).map(Known::content);
-                match blobs.filter(|blobs| is_reusable(self.run, blobs, &node)) {
-                    Some(blobs) => (Payload::Content(blobs.to_vec(), node.meta.size), Change::Unmodified, is_same),
-                    None => {
+                let blobs = known.filter(|known| known.is_untouched(&node)).and_then(Known::content);
+                match blobs {
+                    Some(blobs) if is_reusable(Some(blobs), &node, &self.run.engine.known) => {
+                        (Payload::Content(blobs.to_vec(), node.meta.size), Change::Unmodified, is_same)
+                    }
+                    _ => {
                         let size = node.meta.size;
                         let slot = level.directory.add(node, Payload::Pending, false, is_next);
                         self.run.jobs.push_file(FileJob { slot, path, size, change, opener });
