@@ -113,7 +113,7 @@ enum Tried {
 }
 
 fn acquire(desk: &Arc<Desk>, wait: Duration, monitor: &dyn Monitor, meanwhile: &Meanwhile<'_>) -> Result<Kept> {
-    let deadline = Instant::now() + wait;
+    let begun = Instant::now();
     let [mut delay, longest] = RETRY;
     let mut told = false;
     loop {
@@ -121,7 +121,7 @@ fn acquire(desk: &Arc<Desk>, wait: Duration, monitor: &dyn Monitor, meanwhile: &
             Tried::Got(kept) => return Ok(kept),
             Tried::InUse(other) => other,
         };
-        let left = deadline.saturating_duration_since(Instant::now());
+        let left = wait.saturating_sub(begun.elapsed());
         if left.is_zero() {
             return Err(anyhow!("{}", other.in_use())).hint(hint(&other)).exit(ExitCode::Locked);
         }
@@ -277,8 +277,8 @@ pub(super) mod tests {
         let held = bench.take(Purpose::Exclude).unwrap();
         let monitor = Recording::default();
         thread::scope(|scope| {
-            let waiting = scope
-                .spawn(|| acquire(&bench.desk(Purpose::Share), Duration::from_secs(60), &monitor, &|| {}).map(drop));
+            let waiting =
+                scope.spawn(|| acquire(&bench.desk(Purpose::Share), Duration::MAX, &monitor, &|| {}).map(drop));
             while monitor.lines().is_empty() {
                 thread::yield_now();
             }
