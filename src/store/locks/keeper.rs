@@ -140,7 +140,7 @@ impl Keeper {
 
     fn try_recover(&self, state: &mut State) -> Result<()> {
         let old = state.names.last().cloned().unwrap_or_default();
-        let is_there = || Ok::<_, anyhow::Error>(self.desk.place.list()?.iter().any(|(name, _)| *name == old));
+        let is_there = || Ok::<_, anyhow::Error>(self.desk.place.list()?.contains(&old));
         let context = "it was not refreshed in time";
         if !is_there().context(context)? {
             bail!("{context}, and somebody has removed it");

@@ -51,8 +51,8 @@ impl Failure {
 
 /// The lock files of one repository. A name is 64 hexadecimal digits.
 pub(in crate::store) trait Place: Send + Sync {
-    /// Names and sizes in bytes; none when there is no directory.
-    fn list(&self) -> Result<Vec<(String, u64)>, Failure>;
+    /// Their names; none when there is no directory. Not their sizes: not every service tells them in a list.
+    fn list(&self) -> Result<Vec<String>, Failure>;
 
     /// The content; `None` when it is gone.
     fn read(&self, name: &str) -> Result<Option<Vec<u8>>, Failure>;
@@ -137,7 +137,7 @@ impl Patient {
     }
 
     /// See [`Place::list`].
-    pub(super) fn list(&self) -> Result<Vec<(String, u64)>> {
+    pub(super) fn list(&self) -> Result<Vec<String>> {
         self.insist(|place| place.list())
     }
 
