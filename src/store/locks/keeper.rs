@@ -178,7 +178,8 @@ impl Keeper {
         while !self.is_over() && state.lost.is_none() {
             let waited = self.wake.wait_timeout(state, self.desk.pace.tick);
             state = waited.unwrap_or_else(PoisonError::into_inner).0;
-            let age = Utc::now() - state.refreshed;
+            // A clock that was set back does not tell how old it is.
+            let age = (Utc::now() - state.refreshed).abs();
             if self.is_over() {
                 return;
             }
@@ -392,6 +393,16 @@ pub(super) mod tests {
             checked.join().unwrap().unwrap_err();
         });
         assert!(files(root.path()).is_empty());
+    }
+
+    #[test]
+    fn lock_is_refreshed_when_the_clock_was_set_back() {
+        let root = tempfile::tempdir().unwrap();
+        let pace = Pace { tick: FAST.tick, ..Pace::RESTIC };
+        let (kept, _lease) = keep(root.path(), pace);
+        let first = kept.name();
+        kept.keeper.state().refreshed += pace.refresh * 2;
+        wait_until("it is not refreshed", || kept.name() != first);
     }
 
     #[test]
