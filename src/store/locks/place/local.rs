@@ -38,12 +38,26 @@ impl Local {
             .write_all(content)
             .and_then(|()| file.sync_all())
             .and_then(|()| fs::rename(&temporary, self.directory.join(name)))
-            .and_then(|()| File::open(&self.directory)?.sync_all());
+            .and_then(|()| sync_directory(&self.directory));
         if written.is_err() {
             // That it could not be written matters more.
             drop(fs::remove_file(&temporary));
         }
         written
+    }
+}
+
+/// Sees to it that the names in a directory outlive a loss of power. Some file systems, network shares above all, do not know how to
+/// and have one of these answers; restic does without it then.
+fn sync_directory(directory: &Path) -> io::Result<()> {
+    let directory = File::open(directory)?;
+    match directory.sync_all() {
+        Err(error)
+            if matches!(error.kind(), ErrorKind::InvalidInput | ErrorKind::Unsupported | ErrorKind::NotFound) =>
+        {
+            Ok(())
+        }
+        synced => synced,
     }
 }
 
@@ -93,5 +107,12 @@ mod tests {
         local.remove(&name).unwrap();
         assert_eq!(local.read(&name).unwrap(), None);
         assert!(local.list().unwrap().is_empty());
+    }
+
+    #[test]
+    fn a_file_system_that_does_not_sync_directories_will_do() {
+        File::open("/proc").unwrap().sync_all().unwrap_err();
+        sync_directory(Path::new("/proc")).unwrap();
+        sync_directory(Path::new("/nowhere")).unwrap_err();
     }
 }
