@@ -39,7 +39,7 @@ impl Cursor {
         if json.starts_with(begin) { Ok(Self { json, at: begin.len(), scratch: Vec::new() }) } else { Err(json) }
     }
 
-    /// What the next saved entry holds, if it is this one in all that [`super::tree::node`] writes of it. Else, and always from then on, `None`.
+    /// What the next saved entry holds, if it is this one in all that [`super::tree::node`] writes of it. Else `None`, and the cursor stays.
     pub fn next_if_same(&mut self, node: &Node) -> Option<Held> {
         self.scratch.clear();
         head(&mut self.scratch, node);
