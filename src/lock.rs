@@ -33,7 +33,7 @@ impl Lock {
     pub fn acquire(directory: &Path, name: &str, wait: Duration, monitor: &dyn Monitor) -> Result<Self> {
         let path = directory.join(format!("{}.lock", file_name(name)));
         let mut file = open(directory, &path).with_context(|| format!("open the lock {}", path.display()))?;
-        let deadline = Instant::now() + wait;
+        let begun = Instant::now();
         let mut told = false;
         loop {
             match file.try_lock() {
@@ -41,12 +41,12 @@ impl Lock {
                 Err(TryLockError::Error(error)) => {
                     return Err(error).with_context(|| format!("lock {}", path.display()));
                 }
-                Err(TryLockError::WouldBlock) if Instant::now() < deadline => {
+                Err(TryLockError::WouldBlock) if begun.elapsed() < wait => {
                     if !told {
                         monitor.say(&format!("waiting for {} to end", holder(&mut file)));
                         told = true;
                     }
-                    thread::sleep(RETRY.min(deadline.saturating_duration_since(Instant::now())));
+                    thread::sleep(RETRY.min(wait.saturating_sub(begun.elapsed())));
                 }
                 Err(TryLockError::WouldBlock) => {
                     return Err(anyhow!("{name} is in use by {}", holder(&mut file)))
@@ -112,7 +112,7 @@ mod tests {
         let held = Lock::acquire(directory.path(), "store", Duration::ZERO, &Silent).unwrap();
         let monitor = Recording::default();
         thread::scope(|scope| {
-            let waiting = scope.spawn(|| Lock::acquire(directory.path(), "store", Duration::from_secs(60), &monitor));
+            let waiting = scope.spawn(|| Lock::acquire(directory.path(), "store", Duration::MAX, &monitor));
             while monitor.lines().is_empty() {
                 thread::yield_now();
             }

@@ -1,8 +1,8 @@
 //! The log: what is written to standard error while holdall works, how much of it, and in which form.
 //!
 //! Two things must hold. A line of the log never tears a progress bar: every line goes through the one sink that
-//! [`set_sink`] replaces. And what rustic_core only logs is counted even when it is not shown ([`rustic_errors`],
-//! [`rustic_warnings`]), because it logs some errors that it should return.
+//! [`set_sink`] replaces. And errors that rustic_core only logs are counted even when they are not shown
+//! ([`rustic_errors`]), because it should return some of them.
 //!
 //! How a line looks is decided in [`lines`]; errors that end the run are printed by [`crate::ui`].
 
@@ -80,47 +80,38 @@ pub fn last_rustic_error() -> String {
     RUSTIC.last_error.lock().unwrap_or_else(PoisonError::into_inner).clone()
 }
 
-/// How many warnings rustic has logged since the program began, shown or not.
-pub fn rustic_warnings() -> u64 {
-    RUSTIC.warnings.load(Ordering::Relaxed)
-}
-
-/// How much rustic has logged.
+/// The errors that rustic has logged.
 struct RusticCount {
     errors: AtomicU64,
-    warnings: AtomicU64,
     last_error: Mutex<String>,
 }
 
 impl RusticCount {
     const fn new() -> Self {
-        Self { errors: AtomicU64::new(0), warnings: AtomicU64::new(0), last_error: Mutex::new(String::new()) }
+        Self { errors: AtomicU64::new(0), last_error: Mutex::new(String::new()) }
     }
 }
 
-/// The layer that counts what rustic logs.
+/// The layer that counts errors that rustic logs.
 struct CountRustic(&'static RusticCount);
 
 impl CountRustic {
     /// With its filter, which lets through what it counts and nothing else.
     fn filtered<S: Subscriber + for<'a> LookupSpan<'a>>(self) -> impl Layer<S> {
         let counted =
-            |metadata: &Metadata<'_>| *metadata.level() <= Level::WARN && metadata.target().starts_with("rustic");
-        self.with_filter(FilterFn::new(counted).with_max_level_hint(Level::WARN))
+            |metadata: &Metadata<'_>| *metadata.level() == Level::ERROR && metadata.target().starts_with("rustic");
+        self.with_filter(FilterFn::new(counted).with_max_level_hint(Level::ERROR))
     }
 }
 
 impl<S: Subscriber> Layer<S> for CountRustic {
     fn on_event(&self, event: &Event<'_>, _context: Context<'_, S>) {
-        let is_error = *event.metadata().level() == Level::ERROR;
-        if is_error {
-            // Before it is counted: whoever sees the count asks for the text.
-            let mut last = self.0.last_error.lock().unwrap_or_else(PoisonError::into_inner);
-            last.clear();
-            event.record(&mut Message(&mut last));
-        }
-        let counter = if is_error { &self.0.errors } else { &self.0.warnings };
-        counter.fetch_add(1, Ordering::Relaxed);
+        // Before it is counted: whoever sees the count asks for the text.
+        let mut last = self.0.last_error.lock().unwrap_or_else(PoisonError::into_inner);
+        last.clear();
+        event.record(&mut Message(&mut last));
+        drop(last);
+        self.0.errors.fetch_add(1, Ordering::Relaxed);
     }
 }
 
@@ -217,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn what_rustic_logs_is_counted_whatever_is_shown() {
+    fn errors_that_rustic_logs_are_counted_whatever_is_shown() {
         static COUNT: RusticCount = RusticCount::new();
         // Another test of this process may have been first, which is as good.
         drop(tracing_log::LogTracer::init());
@@ -226,11 +217,9 @@ mod tests {
         tracing::subscriber::with_default(subscriber, || {
             log::error!(target: "rustic_core::archiver", "lost");
             log::warn!(target: "rustic_core::archiver", "ignored");
-            log::warn!(target: "rustic_backend::opendal", "slow");
-            log::info!(target: "rustic_core::archiver", "told");
             log::error!(target: "hyper", "another");
         });
-        assert_eq!((COUNT.errors.load(Ordering::Relaxed), COUNT.warnings.load(Ordering::Relaxed)), (1, 2));
+        assert_eq!(COUNT.errors.load(Ordering::Relaxed), 1);
         assert_eq!(*COUNT.last_error.lock().unwrap(), "lost");
     }
 }

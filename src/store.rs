@@ -41,7 +41,7 @@ pub mod upkeep;
 use gate::Gate;
 use ingest::Engine;
 pub use location::local_path;
-use locks::{Guarded, Lease, Where};
+use locks::{Lease, Where};
 use progress::Bars;
 pub use rustic_core::repofile::{Metadata, Node, NodeType};
 pub use save::SaveOptions;
@@ -175,7 +175,7 @@ impl Unopened {
             location::backend(config).with_context(|| format!("reach the repository at {}", config.repository))?;
         let lease = Arc::<Lease>::default();
         let patience = if local_path(&config.repository).is_some() { None } else { Some(gate::PATIENCE) };
-        let gate = Arc::new(Gate::new(Arc::new(Guarded::new(backend, lease.clone())), patience));
+        let gate = Arc::new(Gate::new(backend, Arc::clone(&lease), patience));
         // The cache is disposable, and a unit without $HOME must work: no directory, no cache.
         let cache = locate::cache_dir();
         let mut options = RepositoryOptions::default().no_cache(cache.is_none());

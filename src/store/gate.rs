@@ -1,7 +1,11 @@
-//! Stands before the repository's backend: lets no damaged file and no listing pass that is not whole, and no server keep a run waiting for ever.
+//! Stands before the repository's backend: lets no damaged file and no listing pass that is not whole, nothing be written under a lock that is lost,
+//! and no server keep a run waiting for ever.
 //!
 //! rustic_core's cache takes whole files as they come and cuts pieces out of them: a pack that was cut short makes it panic, on a
 //! thread that others wait for without end. But a file is named by the SHA-256 of its content, so a damaged one is known here.
+//!
+//! Whoever writes (rustic_core, our own engine, a thread of theirs) needs to know nothing of locks: each write and each removal asks the
+//! [`Lease`] here. While no lock is held everything passes: keys and a new repository are written without one.
 
 use std::io;
 use std::sync::Arc;
@@ -13,6 +17,7 @@ use bytes::Bytes;
 use rustic_core::{BytesList, ErrorKind, FileType, Id, ReadBackend, RusticError, RusticResult, WriteBackend};
 
 use super::format::BlobId;
+use super::locks::Lease;
 use super::trouble::{NOT_AUTHENTIC, is_missing};
 use crate::logging;
 
@@ -23,17 +28,16 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(30 * 60);
 #[derive(Debug)]
 pub(super) struct Gate {
     inner: Arc<dyn WriteBackend>,
+    lease: Arc<Lease>,
     /// `None`: as long as it takes; a disk that hangs cannot be left anyway.
     patience: Option<Duration>,
 }
 
 impl Gate {
-    pub(super) fn new(inner: Arc<dyn WriteBackend>, patience: Option<Duration>) -> Self {
-        Self { inner, patience }
+    pub(super) fn new(inner: Arc<dyn WriteBackend>, lease: Arc<Lease>, patience: Option<Duration>) -> Self {
+        Self { inner, lease, patience }
     }
-}
 
-impl Gate {
     /// Has the backend do something, and waits no longer than there is patience.
     ///
     /// A server that takes a connection and then says nothing would be waited for without end: opendal has no time limit.
@@ -75,6 +79,14 @@ impl Gate {
         Err(RusticError::with_source(ErrorKind::Backend, "The listing of the {type} files is not whole", reason)
             .attach_context("type", tpe.dirname().trim_end_matches('s')))
     }
+}
+
+/// Fails when nothing may be written or removed any more.
+fn permit(lease: &Lease) -> RusticResult<()> {
+    lease.check().map_err(|why| {
+        let message = "Nothing is written to the store any more, because its lock is lost";
+        RusticError::with_source(ErrorKind::Backend, message, io::Error::other(why))
+    })
 }
 
 /// Whether files of this type are named by the SHA-256 of their content, and so belong to one write alone.
@@ -131,10 +143,11 @@ impl WriteBackend for Gate {
     }
 
     fn write_bytes(&self, tpe: FileType, id: &Id, cacheable: bool, content: BytesList) -> RusticResult<()> {
-        let id = *id;
+        let (id, lease) = (*id, Arc::clone(&self.lease));
         self.ask(move |inner| {
+            permit(&lease)?;
             let written = inner.write_bytes(tpe, &id, cacheable, content);
-            if written.is_err() && is_named_by_hash(tpe) {
+            if written.is_err() && is_named_by_hash(tpe) && permit(&lease).is_ok() {
                 // Not every place does without the file when it gets only a part of it: half an index would keep every later run from working.
                 drop(inner.remove(tpe, &id, cacheable));
             }
@@ -143,8 +156,8 @@ impl WriteBackend for Gate {
     }
 
     fn remove(&self, tpe: FileType, id: &Id, cacheable: bool) -> RusticResult<()> {
-        let id = *id;
-        match self.ask(move |inner| inner.remove(tpe, &id, cacheable)) {
+        let (id, lease) = (*id, Arc::clone(&self.lease));
+        match self.ask(move |inner| permit(&lease).and_then(|()| inner.remove(tpe, &id, cacheable))) {
             // Somebody else's prune was there before; what is to go is gone.
             Err(error) if is_missing(&error) => Ok(()),
             removed => removed,
@@ -156,9 +169,12 @@ impl WriteBackend for Gate {
 mod tests {
     use std::sync::Barrier;
 
+    use rustic_backend::BackendOptions;
+
     use super::*;
     use crate::error::{chain, hints};
     use crate::store::explain;
+    use crate::store::locks::tests::lost;
 
     /// Says nothing until the test is over.
     #[derive(Debug)]
@@ -202,10 +218,35 @@ mod tests {
     #[test]
     fn server_that_does_not_answer_is_left() {
         let over = Arc::new(Barrier::new(2));
-        let gate = Gate::new(Arc::new(Mute { over: over.clone() }), Some(Duration::from_millis(1)));
+        let gate = Gate::new(Arc::new(Mute { over: over.clone() }), Arc::default(), Some(Duration::from_millis(1)));
         let error = explain(*gate.read_full(FileType::Config, &Id::default()).unwrap_err());
         over.wait();
         assert_eq!(chain(&error), "The store does not respond: no answer within 0 s");
         assert!(hints(&error)[0].starts_with("Is the server running"), "{:?}", hints(&error));
+    }
+
+    #[test]
+    fn nothing_is_written_or_removed_under_a_lost_lock_and_reading_goes_on() {
+        let root = tempfile::tempdir().unwrap();
+        let place = format!("local:{}", root.path().display());
+        let inner = BackendOptions::default().repository(place).to_backends().unwrap().repository();
+        let lease = Arc::<Lease>::default();
+        let gate = Gate::new(inner, Arc::clone(&lease), None);
+        gate.create().unwrap();
+        let (one, other) = (Id::from(BlobId::of(b"x")), Id::random());
+        let content = || BytesList::from(Bytes::from_static(b"x"));
+        gate.write_bytes(FileType::Snapshot, &one, false, content()).unwrap();
+
+        let held = lost(root.path(), &lease);
+        let error = gate.write_bytes(FileType::Snapshot, &other, false, content()).unwrap_err();
+        let said = "Nothing is written to the store any more, because its lock is lost: it was not refreshed in time, ";
+        let shown = chain(&explain(*error));
+        assert!(shown.starts_with(said), "{shown}");
+        gate.remove(FileType::Snapshot, &one, false).unwrap_err();
+        assert_eq!(gate.list(FileType::Snapshot).unwrap(), [one]);
+        assert_eq!(gate.read_full(FileType::Snapshot, &one).unwrap(), "x");
+
+        drop(held);
+        gate.remove(FileType::Snapshot, &one, false).unwrap();
     }
 }

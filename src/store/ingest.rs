@@ -17,7 +17,6 @@
 //! so: when everything else is in the store, and the source has said that it was whole.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread::{self, Scope, ScopedJoinHandle};
@@ -28,7 +27,6 @@ use rustic_core::repofile::{BlobType, ConfigFile, SnapshotSummary};
 use super::Store;
 use super::explain;
 use super::format::BlobId;
-use super::gate::Gate;
 use super::seal::Sealer;
 use crate::monitor::Task;
 use crate::source::Entries;
@@ -36,6 +34,7 @@ use crate::source::Entries;
 mod assemble;
 mod chunker;
 mod directory;
+mod files;
 mod index;
 mod jobs;
 mod known;
@@ -53,6 +52,7 @@ mod worker;
 
 use assemble::Assembler;
 use chunker::Chunker;
+use files::Files;
 use jobs::Jobs;
 use known::{Known, number};
 use pack::OpenPack;
@@ -77,8 +77,7 @@ pub(super) struct Engine {
     repository: String,
     /// Whether nothing is to be written.
     pub(super) dry_run: bool,
-    gate: Arc<Gate>,
-    cache: Option<PathBuf>,
+    files: Files,
     config: ConfigFile,
     level: Option<i32>,
     sealer: Sealer,
@@ -136,7 +135,8 @@ impl Engine {
         let level =
             config.zstd().map_err(|error| explain(*error)).context("understand the repository's compression")?;
         let sealer = Sealer::new(&store.key, level)?;
-        let known = index::read(store, &sealer).context("read the index of the repository")?;
+        let files = Files::of(store);
+        let known = index::read(&files, &sealer).context("read the index of the repository")?;
         let workers = thread::available_parallelism().map_or(1, |cores| cores.get().min(MOST_WORKERS));
         let is_local = super::local_path(&store.repository).is_some();
         let senders = if is_local { LOCAL_SENDERS } else { REMOTE_SENDERS };
@@ -150,12 +150,11 @@ impl Engine {
         Ok(Self {
             repository: store.repository.clone(),
             dry_run,
-            gate: Arc::clone(&store.gate),
-            cache: store.cache.clone(),
+            files,
             level,
             sealer,
             chunker: Chunker::new(&config)?,
-            trees: Trees::new(Arc::clone(&store.gate), store.cache.clone()),
+            trees: Trees::default(),
             packed: Default::default(),
             // The assembler stores trees only.
             packs: [pool(BlobType::Data, workers), pool(BlobType::Tree, workers + 1)],

@@ -3,7 +3,7 @@
 //! The rules are restic's (its `internal/repository/lock_file.go` and `lock.go`): before a lock is written, those of others are read; an exclusive
 //! one keeps everybody out, and any one keeps an exclusive one out. After it is written they are read again, because two may
 //! have begun at once: then it is taken back. A lock is refreshed while the work goes on ([`keeper`]), and nothing is written
-//! any more when that has failed for too long ([`guarded`]).
+//! any more when that has failed for too long ([`lease`]).
 //!
 //! One thing is done that restic leaves to `restic unlock`: stale locks are removed on the way. Passing over them would not be safe: a machine that
 //! slept looks for its lock when it wakes, and goes on only if that is still there.
@@ -25,13 +25,13 @@ use crate::error::{Annotate, ExitCode};
 use crate::monitor::Monitor;
 use crate::quantity::show_time;
 
-mod guarded;
 mod keeper;
+mod lease;
 mod lock_file;
 mod place;
 
-pub(super) use guarded::{Guarded, Lease};
 use keeper::{Desk, Kept, Pace};
+pub(super) use lease::Lease;
 use lock_file::{LockFile, Myself};
 pub(super) use place::{Failure, Place, Where, is_name};
 
@@ -60,7 +60,7 @@ pub struct Held {
 
 impl Store {
     /// Takes a lock in the store, waiting at most `wait` for others to let go of it. While it is held, and lost, nothing can be written
-    /// to the store ([`guarded`]). One kind of store has no lock files ([`place`]) and is held without.
+    /// to the store ([`lease`]). One kind of store has no lock files ([`place`]) and is held without.
     ///
     /// # Errors
     ///
@@ -113,7 +113,7 @@ enum Tried {
 }
 
 fn acquire(desk: &Arc<Desk>, wait: Duration, monitor: &dyn Monitor, meanwhile: &Meanwhile<'_>) -> Result<Kept> {
-    let deadline = Instant::now() + wait;
+    let begun = Instant::now();
     let [mut delay, longest] = RETRY;
     let mut told = false;
     loop {
@@ -121,7 +121,7 @@ fn acquire(desk: &Arc<Desk>, wait: Duration, monitor: &dyn Monitor, meanwhile: &
             Tried::Got(kept) => return Ok(kept),
             Tried::InUse(other) => other,
         };
-        let left = deadline.saturating_duration_since(Instant::now());
+        let left = wait.saturating_sub(begun.elapsed());
         if left.is_zero() {
             return Err(anyhow!("{}", other.in_use())).hint(hint(&other)).exit(ExitCode::Locked);
         }
@@ -154,12 +154,15 @@ fn in_the_way(desk: &Desk, own: Option<&str>) -> Result<Option<LockFile>> {
     let mut looks = LOOK_AGAIN.into_iter();
     loop {
         let mut unreadable = None;
-        for (name, size) in desk.place.list().context("look for locks in the store")? {
-            // A service that does not write in one go leaves an empty file of an upload that broke off; restic passes over it too.
-            if size == 0 || own == Some(&name) {
+        for name in desk.place.list().context("look for locks in the store")? {
+            if own == Some(&name) {
                 continue;
             }
             let Some(stored) = desk.place.read(&name).context("look for locks in the store")? else { continue };
+            // A service that does not write in one go leaves an empty file of an upload that broke off; restic passes over it too.
+            if stored.is_empty() {
+                continue;
+            }
             match LockFile::open(&desk.sealer, &stored) {
                 Ok(lock) if lock.is_stale(Utc::now(), &desk.myself) => remove_stale(desk, &name, &lock)?,
                 Ok(lock) if conflicts(desk, &lock) => return Ok(Some(lock)),
@@ -203,14 +206,20 @@ fn hint(other: &LockFile) -> String {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use std::fs;
+    use std::path::Path;
 
     use rustic_core::repofile::MasterKey;
 
     use super::*;
     use crate::error::{chain, exit_code, hints};
     use crate::monitor::{Recording, Silent};
+
+    /// Holds a lock that is too old and that somebody has removed.
+    pub(in crate::store) fn lost(root: &Path, lease: &Arc<Lease>) -> Held {
+        Held { _kept: Some(keeper::tests::lost(root, lease)) }
+    }
 
     struct Bench {
         root: tempfile::TempDir,
@@ -241,7 +250,7 @@ mod tests {
         }
 
         fn names(&self) -> Vec<String> {
-            self.desk(Purpose::Share).place.list().unwrap().into_iter().map(|(name, _)| name).collect()
+            self.desk(Purpose::Share).place.list().unwrap()
         }
     }
 
@@ -271,8 +280,8 @@ mod tests {
         let held = bench.take(Purpose::Exclude).unwrap();
         let monitor = Recording::default();
         thread::scope(|scope| {
-            let waiting = scope
-                .spawn(|| acquire(&bench.desk(Purpose::Share), Duration::from_secs(60), &monitor, &|| {}).map(drop));
+            let waiting =
+                scope.spawn(|| acquire(&bench.desk(Purpose::Share), Duration::MAX, &monitor, &|| {}).map(drop));
             while monitor.lines().is_empty() {
                 thread::yield_now();
             }

@@ -39,13 +39,17 @@ impl Cursor {
         if json.starts_with(begin) { Ok(Self { json, at: begin.len(), scratch: Vec::new() }) } else { Err(json) }
     }
 
-    /// What the next saved entry holds, if it is this one in all that [`super::tree::node`] writes of it. Else, and always from then on, `None`.
+    /// What the next saved entry holds, if it is this one in all that [`super::tree::node`] writes of it. Else `None`, and the cursor stays.
     pub fn next_if_same(&mut self, node: &Node) -> Option<Held> {
         self.scratch.clear();
         head(&mut self.scratch, node);
         let rest = self.json[self.at..].strip_prefix(self.scratch.as_slice())?;
         let (held, rest) = held(rest)?;
-        let rest = rest.strip_prefix(b",").or_else(|| rest.starts_with(b"]").then_some(rest))?;
+        let rest = match rest {
+            [b',', rest @ ..] if rest.starts_with(b"{") => rest,
+            [b']', ..] => rest,
+            _ => return None,
+        };
         self.at = self.json.len() - rest.len();
         Some(held)
     }
@@ -167,9 +171,14 @@ mod tests {
     #[test]
     fn what_is_not_written_so_is_left_to_the_reader() {
         assert!(Cursor::new(br#"{ "nodes": []}"#.to_vec()).is_err());
-        for broken in
-            [r#""content":"#, r#""content":["#, r#""content":["0"]}"#, r#""content":null"#, r#""content":[],"x":1}"#]
-        {
+        for broken in [
+            r#""content":"#,
+            r#""content":["#,
+            r#""content":["0"]}"#,
+            r#""content":null"#,
+            r#""content":[],"x":1}"#,
+            r#""content":[]},"#,
+        ] {
             let entry = named("a", NodeType::File);
             let mut json = br#"{"nodes":["#.to_vec();
             head(&mut json, &entry);

@@ -8,7 +8,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
-use rustic_core::repofile::{Node, NodeType};
+use rustic_core::repofile::Node;
 
 use super::BlobId;
 use super::moment::Moment;
@@ -72,14 +72,9 @@ impl Known {
         self.kind == "dir"
     }
 
-    /// Size of a file in bytes.
-    pub fn size(&self) -> u64 {
-        self.size
-    }
-
-    /// The pieces of a file in their order.
-    pub fn content(&self) -> &[BlobId] {
-        self.content.as_deref().unwrap_or_default()
+    /// The pieces of a file in their order; `None` for what is no file, and for a file that was saved without knowing them.
+    pub fn content(&self) -> Option<&[BlobId]> {
+        self.content.as_deref()
     }
 
     /// The tree of a directory.
@@ -129,12 +124,5 @@ impl Known {
             && self.ctime == Moment::of(node.meta.ctime)
             && self.size == node.meta.size
             && self.inode == node.meta.inode
-    }
-
-    /// Whether a regular file need not be read again: it is untouched, and its content is known. A file with a size but no pieces was
-    /// damaged, and must be read.
-    pub fn is_same_file(&self, node: &Node) -> bool {
-        let has_content = self.content.as_ref().is_some_and(|ids| self.size == 0 || !ids.is_empty());
-        matches!(node.node_type, NodeType::File) && has_content && self.is_untouched(node)
     }
 }

@@ -6,7 +6,7 @@
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Result;
@@ -36,6 +36,26 @@ struct Level {
     saved: Option<SavedDirectory>,
     /// The name that came last.
     last: Vec<u8>,
+    /// Whether it comes behind the name before it.
+    is_next: bool,
+}
+
+impl Level {
+    /// Goes on to the entry of this name.
+    fn go_on(&mut self, name: &[u8]) {
+        self.is_next = self.last.as_slice() < name;
+        name.clone_into(&mut self.last);
+    }
+
+    /// What is saved of the entry that it went on to.
+    fn find(&mut self, run: &Run<'_>) -> Option<&Known> {
+        self.saved.as_mut()?.find(run, &self.last)
+    }
+
+    /// Adds that entry. `is_same`: it is as it was saved, as far as that is known now.
+    fn add(&self, node: Node, payload: Payload, is_same: bool) -> Slot {
+        self.directory.add(node, payload, is_same, self.is_next)
+    }
 }
 
 /// Where the source is.
@@ -71,93 +91,108 @@ impl<'r> Assembler<'r> {
         Ok(self.packer)
     }
 
+    /// Puts an entry where it belongs.
     fn take(&mut self, entry: Entry) -> Result<()> {
         let Entry { path, node, content } = entry;
         // A driver that lets a hostile path or name through must not bring forth a tree that lies.
         let Some(split) = split(&path).filter(|&split| is_named(&node, &path.as_os_str().as_bytes()[split + 1..]))
         else {
-            let error = "its path is not one that a snapshot can hold".to_owned();
-            self.run.problems.add(Problem { path, error, severity: Severity::Unread });
+            self.refuse(path, "its path is not one that a snapshot can hold");
             return Ok(());
         };
         tracing::debug!("{}", printable(path.as_os_str()));
         self.go_to(&path.as_os_str().as_bytes()[..split])?;
         let name = &path.as_os_str().as_bytes()[split + 1..];
         let Some(level) = self.levels.last_mut() else { return Ok(()) };
-        let is_next = level.last.as_slice() < name;
-        level.last.clear();
-        level.last.extend_from_slice(name);
-
-        if let Some(held) = level.saved.as_mut().and_then(|saved| saved.next_if_same(&node)) {
-            match (held, &content) {
-                (Held::Subtree(tree), None) if node.is_dir() => {
-                    let slot = level.directory.add(node, Payload::Pending, true, is_next);
-                    self.enter(Some(slot), name, Some(tree));
-                    return Ok(());
-                }
-                (Held::Nothing, None) if !node.is_dir() && !node.is_file() => {
-                    self.put(node, Payload::None, Change::Unmodified, true, is_next);
-                    return Ok(());
-                }
-                (Held::Content(blobs), Some(Content::Read(_))) if is_reusable(self.run, &blobs, &node) => {
-                    let size = node.meta.size;
-                    self.put(node, Payload::Content(blobs, size), Change::Unmodified, true, is_next);
-                    return Ok(());
-                }
-                _ => {}
-            }
+        level.go_on(name);
+        let held = level.saved.as_mut().and_then(|saved| saved.next_if_same(&node));
+        match held.filter(|held| self.may_keep(held, &node, content.as_ref())) {
+            Some(held) => self.keep(held, node, name),
+            None if node.is_dir() => self.take_directory(node, name),
+            None => self.take_other(node, path, content),
         }
-        let known = level.saved.as_mut().and_then(|saved| saved.find(self.run, name));
-        let is_same = known.is_some_and(|known| known.is_same_node(&node));
-        if node.is_dir() {
-            let tree = known.filter(|known| known.is_dir()).and_then(|known| known.subtree());
-            let slot = level.directory.add(node, Payload::Pending, is_same, is_next);
-            self.enter(Some(slot), name, tree);
-            return Ok(());
-        }
-        let change = match known.filter(|known| !known.is_dir()) {
-            None => Change::New,
-            Some(known) if !node.is_file() && known.is_untouched(&node) => Change::Unmodified,
-            Some(_) => Change::Changed,
-        };
-        let (payload, change, is_same) = match content {
-            None if node.is_file() => (Payload::Content(Vec::new(), 0), change, false),
-            None => (Payload::None, change, is_same),
-            Some(Content::Stored(blobs)) => {
-                if !blobs.iter().all(|blob| self.run.engine.known.has(BlobType::Data, blob)) {
-                    let error = "the store lacks content that was taken for stored".to_owned();
-                    self.run.problems.add(Problem { path, error, severity: Severity::Unread });
-                    return Ok(());
-                }
-                let is_same_content = known.is_some_and(|known| known.content() == blobs);
-                let change = if is_same_content { Change::Unmodified } else { change };
-                (Payload::Content(blobs, node.meta.size), change, is_same && is_same_content)
-            }
-            Some(Content::Read(opener)) => {
-                let blobs = known.filter(|known| known.is_same_file(&node)).map(Known::content);
-                match blobs.filter(|blobs| is_reusable(self.run, blobs, &node)) {
-                    Some(blobs) => (Payload::Content(blobs.to_vec(), node.meta.size), Change::Unmodified, is_same),
-                    None => {
-                        let size = node.meta.size;
-                        let slot = level.directory.add(node, Payload::Pending, false, is_next);
-                        self.run.jobs.push_file(FileJob { slot, path, size, change, opener });
-                        return Ok(());
-                    }
-                }
-            }
-        };
-        self.put(node, payload, change, is_same, is_next);
         Ok(())
     }
 
+    /// Whether an entry that is the same as it was saved has what it held then.
+    fn may_keep(&self, held: &Held, node: &Node, content: Option<&Content>) -> bool {
+        match (held, content) {
+            (Held::Subtree(_), None) => node.is_dir(),
+            (Held::Nothing, None) => !node.is_dir() && !node.is_file(),
+            (Held::Content(blobs), Some(Content::Read(_))) => is_reusable(Some(blobs), node, &self.run.engine.known),
+            _ => false,
+        }
+    }
+
+    /// Takes an entry with what it held when it was saved.
+    fn keep(&mut self, held: Held, node: Node, name: &[u8]) {
+        match held {
+            Held::Subtree(tree) => {
+                let Some(level) = self.levels.last() else { return };
+                let slot = level.add(node, Payload::Pending, true);
+                self.enter(Some(slot), name, Some(tree));
+            }
+            Held::Nothing => self.put(node, Payload::None, Change::Unmodified, true),
+            Held::Content(blobs) => {
+                let payload = Payload::Content(blobs, node.meta.size);
+                self.put(node, payload, Change::Unmodified, true);
+            }
+        }
+    }
+
+    /// Takes a directory that is not the next one that was saved, or has changed.
+    fn take_directory(&mut self, node: Node, name: &[u8]) {
+        let Some(level) = self.levels.last_mut() else { return };
+        let known = level.find(self.run);
+        let is_same = known.is_some_and(|known| known.is_same_node(&node));
+        let tree = known.filter(|known| known.is_dir()).and_then(Known::subtree);
+        let slot = level.add(node, Payload::Pending, is_same);
+        self.enter(Some(slot), name, tree);
+    }
+
+    /// Takes what is no directory: finds out what has happened to it, and lines it up when it must be read.
+    fn take_other(&mut self, node: Node, path: PathBuf, content: Option<Content>) {
+        let (run, size) = (self.run, node.meta.size);
+        let Some(level) = self.levels.last_mut() else { return };
+        let known = level.find(run);
+        let is_same = known.is_some_and(|known| known.is_same_node(&node));
+        let change = change(known, &node);
+        match content {
+            None if node.is_file() => self.put(node, Payload::Content(Vec::new(), 0), change, false),
+            None => self.put(node, Payload::None, change, is_same),
+            Some(Content::Stored(blobs)) => {
+                if !blobs.iter().all(|blob| run.engine.known.has(BlobType::Data, blob)) {
+                    return self.refuse(path, "the store lacks content that was taken for stored");
+                }
+                let is_same_content = known.and_then(Known::content) == Some(&*blobs);
+                let change = if is_same_content { Change::Unmodified } else { change };
+                self.put(node, Payload::Content(blobs, size), change, is_same && is_same_content);
+            }
+            Some(Content::Read(opener)) => {
+                let saved = known.filter(|known| known.is_untouched(&node)).and_then(Known::content);
+                if let Some(blobs) = saved.filter(|&blobs| is_reusable(Some(blobs), &node, &run.engine.known)) {
+                    let payload = Payload::Content(blobs.to_vec(), size);
+                    return self.put(node, payload, Change::Unmodified, is_same);
+                }
+                let slot = level.add(node, Payload::Pending, false);
+                run.jobs.push_file(FileJob { slot, path, size, change, opener });
+            }
+        }
+    }
+
+    /// Leaves an entry out, and says why.
+    fn refuse(&self, path: PathBuf, error: &str) {
+        self.run.problems.add(Problem { path, error: error.to_owned(), severity: Severity::Unread });
+    }
+
     /// Puts what need not be read into the directory where the source is.
-    fn put(&self, mut node: Node, payload: Payload, change: Change, is_same: bool, is_next: bool) {
+    fn put(&self, mut node: Node, payload: Payload, change: Change, is_same: bool) {
         let Some(level) = self.levels.last() else { return };
         let size = if let Payload::Content(_, size) = payload { size } else { 0 };
         if node.is_file() {
             node.meta.size = size;
         }
-        level.directory.add(node, payload, is_same, is_next);
+        level.add(node, payload, is_same);
         self.run.tally.count_file(change, size);
         self.run.task.advance(size);
         self.run.task.advance_files(1);
@@ -179,11 +214,9 @@ impl<'r> Assembler<'r> {
             };
             let metadata = Metadata { mode: Some(UNNAMED_MODE), ..Metadata::default() };
             let node = Node::new_node(OsStr::from_bytes(name), NodeType::Dir, metadata);
-            let tree =
-                level.saved.as_mut().and_then(|saved| saved.find(self.run, name)).and_then(|known| known.subtree());
-            let is_next = level.last.as_slice() < name;
-            name.clone_into(&mut level.last);
-            let slot = level.directory.add(node, Payload::Pending, false, is_next);
+            level.go_on(name);
+            let tree = level.find(self.run).and_then(Known::subtree);
+            let slot = level.add(node, Payload::Pending, false);
             self.enter(Some(slot), name, tree);
         }
     }
@@ -196,7 +229,7 @@ impl<'r> Assembler<'r> {
         }
         let saved = tree.and_then(|tree| SavedDirectory::read(self.run, tree));
         let directory = Directory::new(above, name, saved.as_ref().map(|saved| saved.tree));
-        self.levels.push(Level { directory, length: self.here.len(), saved, last: Vec::new() });
+        self.levels.push(Level { directory, length: self.here.len(), saved, last: Vec::new(), is_next: true });
     }
 
     /// Leaves directories until only so many levels are left.
@@ -209,6 +242,15 @@ impl<'r> Assembler<'r> {
             level.directory.close(is_all_same, self.run, &mut self.packer)?;
         }
         Ok(())
+    }
+}
+
+/// What has happened to an entry that is no directory since it was saved; to a file, if it must be read.
+fn change(known: Option<&Known>, node: &Node) -> Change {
+    match known.filter(|known| !known.is_dir()) {
+        None => Change::New,
+        Some(known) if !node.is_file() && known.is_untouched(node) => Change::Unmodified,
+        Some(_) => Change::Changed,
     }
 }
 

@@ -1,30 +1,28 @@
 //! Reads all index files of the repository, several at a time: decoding them takes a while, and so do a server's answers.
 
-use std::fs;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 
 use anyhow::{Context, Result};
-use bytes::Bytes;
-use rustic_core::{FileType, Id, ReadBackend};
+use rustic_core::{FileType, Id};
 
+use super::files::Files;
 use super::known::Known;
 use crate::store::format::index::{self, KnownPack};
 use crate::store::seal::Sealer;
-use crate::store::{Store, cache, explain};
 
 /// How many are read at a time.
 const READERS: usize = 2;
 
 /// What the index files name.
-pub(super) fn read(store: &Store, sealer: &Sealer) -> Result<Known> {
-    let ids = store.gate.list(FileType::Index).map_err(|error| explain(*error))?;
+pub(super) fn read(files: &Files, sealer: &Sealer) -> Result<Known> {
+    let ids = files.list(FileType::Index)?;
     let next = AtomicUsize::new(0);
     let known = Mutex::new(Ok(Known::default()));
     let work = || {
         while let Some(id) = ids.get(next.fetch_add(1, Ordering::Relaxed)) {
-            let read = read_one(store, sealer, id);
+            let read = read_one(files, sealer, id);
             let mut known = known.lock().unwrap_or_else(PoisonError::into_inner);
             let Ok(all) = &mut *known else { return };
             if let Err(error) = read.and_then(|packs| all.add(packs)) {
@@ -44,19 +42,9 @@ pub(super) fn read(store: &Store, sealer: &Sealer) -> Result<Known> {
     Ok(known)
 }
 
-fn read_one(store: &Store, sealer: &Sealer, id: &Id) -> Result<Vec<KnownPack>> {
+fn read_one(files: &Files, sealer: &Sealer, id: &Id) -> Result<Vec<KnownPack>> {
     // What is in the cache was compared with its name when the store was opened.
-    let cached = store.cache.as_ref().and_then(|cache| fs::read(cache::path(cache, FileType::Index, id)).ok());
-    let stored = match cached {
-        Some(stored) => Bytes::from(stored),
-        None => {
-            let stored = store.gate.read_full(FileType::Index, id).map_err(|error| explain(*error))?;
-            if let Some(cache) = &store.cache {
-                cache::put(cache, FileType::Index, id, &stored);
-            }
-            stored
-        }
-    };
+    let stored = files.read(FileType::Index, id, |_| true)?;
     let json = sealer.open(&stored).with_context(|| format!("open index {}", id.to_hex().as_str()))?;
     index::decode(&json).with_context(|| format!("read index {}", id.to_hex().as_str()))
 }

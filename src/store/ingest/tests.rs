@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 use chrono::DateTime;
-use rustic_core::repofile::{IndexFile, MasterKey};
+use rustic_core::repofile::{BlobType, IndexFile, MasterKey};
 use rustic_core::{ConfigOptions, Credentials, Id, KeyOptions, RepositoryOptions};
 
 use super::super::gate::Gate;
@@ -22,9 +22,10 @@ use crate::report::Saved;
 use crate::source::{Item, Tree};
 use crate::store::SaveOptions;
 use crate::store::format::BlobId;
-use crate::store::locks::Where;
+use crate::store::locks::{Lease, Where};
 use crate::timeline::{Point, Timeline};
 
+mod cached;
 mod content;
 mod hostile;
 mod lies;
@@ -172,11 +173,12 @@ impl Lab {
 }
 
 fn unopened(memory: &Memory) -> Unopened {
+    let lease = Arc::<Lease>::default();
     Unopened {
         repository: "memory:".to_owned(),
-        gate: Arc::new(Gate::new(Arc::new(memory.clone()), None)),
+        gate: Arc::new(Gate::new(Arc::new(memory.clone()), Arc::clone(&lease), None)),
         locks: Where::Nowhere,
-        lease: Arc::default(),
+        lease,
         options: RepositoryOptions::default().no_cache(true),
         bars: Bars::new(Arc::new(Silent)),
     }

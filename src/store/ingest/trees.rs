@@ -4,68 +4,49 @@
 //! last few are kept in memory.
 
 use std::collections::VecDeque;
-use std::fs;
-use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Context, Result};
 use bytes::Bytes;
-use rustic_core::{FileType, Id, ReadBackend};
+use rustic_core::{FileType, Id};
 
+use super::files::Files;
 use super::known::Place;
-use crate::store::gate::Gate;
 use crate::store::seal::Sealer;
-use crate::store::{cache, explain};
 
 /// How many packs are kept in memory.
 const KEPT: usize = 6;
 
 /// Reads trees.
+#[derive(Default)]
 pub(super) struct Trees {
-    gate: Arc<Gate>,
-    cache: Option<PathBuf>,
     packs: Mutex<VecDeque<(Id, Bytes)>>,
 }
 
 impl Trees {
-    pub(super) fn new(gate: Arc<Gate>, cache: Option<PathBuf>) -> Self {
-        Self { gate, cache, packs: Mutex::default() }
-    }
-
     /// The tree at this place, as JSON.
-    pub(super) fn read(&self, place: Place, sealer: &Sealer) -> Result<Vec<u8>> {
+    pub(super) fn read(&self, files: &Files, place: Place, sealer: &Sealer) -> Result<Vec<u8>> {
         let mut packs = self.packs.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(at) = packs.iter().position(|(id, _)| *id == place.pack) {
-            let found = packs.remove(at);
-            packs.extend(found);
-        } else {
-            let pack = self.fetch(place, sealer)?;
-            if packs.len() >= KEPT {
-                packs.pop_front();
-            }
-            packs.push_back((place.pack, pack));
+        let kept = packs.iter().position(|(id, _)| *id == place.pack).and_then(|at| packs.remove(at));
+        if let Some((id, pack)) = kept
+            && let Ok(tree) = open(&pack, place, sealer)
+        {
+            packs.push_back((id, pack));
+            return Ok(tree);
         }
-        let pack = packs.back().map(|(_, pack)| pack.clone()).unwrap_or_default();
-        drop(packs);
-        open(&pack, place, sealer)
-    }
-
-    /// The pack, from the cache if it is right there.
-    fn fetch(&self, place: Place, sealer: &Sealer) -> Result<Bytes> {
-        if let Some(cache) = &self.cache {
-            let cached = fs::read(cache::path(cache, FileType::Pack, &place.pack)).map(Bytes::from);
-            // The cipher tells when the piece that is wanted is damaged. Then the store itself is asked.
-            if let Ok(pack) = cached
-                && open(&pack, place, sealer).is_ok()
-            {
-                return Ok(pack);
-            }
+        // The cipher tells when the piece that is wanted is damaged in the cache, whichever piece it was fetched for first. Then the store itself is asked.
+        let mut cached = None;
+        let is_right = |pack: &[u8]| {
+            cached = open(pack, place, sealer).ok();
+            cached.is_some()
+        };
+        let pack = files.read(FileType::Pack, &place.pack, is_right)?;
+        let tree = cached.map_or_else(|| open(&pack, place, sealer), Ok);
+        if packs.len() >= KEPT {
+            packs.pop_front();
         }
-        let pack = self.gate.read_full(FileType::Pack, &place.pack).map_err(|error| explain(*error))?;
-        if let Some(cache) = &self.cache {
-            cache::put(cache, FileType::Pack, &place.pack, &pack);
-        }
-        Ok(pack)
+        packs.push_back((place.pack, pack));
+        tree
     }
 }
 

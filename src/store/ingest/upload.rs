@@ -11,15 +11,13 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use bytes::Bytes;
+use rustic_core::FileType;
 use rustic_core::jiff::Timestamp;
 use rustic_core::repofile::{BlobType, SnapshotFile};
-use rustic_core::{FileType, Id, WriteBackend};
 
 use super::known::number;
 use super::pack::FinishedPack;
 use super::{Engine, Failure};
-use crate::store::cache;
-use crate::store::explain;
 use crate::store::format::BlobId;
 use crate::store::format::index::{self, IndexedPack, PlacedBlob};
 use crate::store::format::pack::PackedBlob;
@@ -154,14 +152,10 @@ impl Engine {
         let size = u32::try_from(length).context("store a pack")?;
         let content = Bytes::from_owner(Shared(buffer)).slice(..length);
         self.packed[number(kind)].fetch_add(u64::from(size), Ordering::Relaxed);
-        let is_tree = kind == BlobType::Tree;
-        if is_tree && let Some(cache) = &self.cache {
-            cache::put(cache, FileType::Pack, &id.into(), &content);
-        }
-        self.gate
-            .write_bytes(FileType::Pack, &id.into(), is_tree, content.into())
-            .map_err(|error| explain(*error))
-            .with_context(|| format!("store pack {id}"))?;
+        // Packs of data would fill the cache.
+        let is_cached = kind == BlobType::Tree;
+        let written = self.files.write(FileType::Pack, &id.into(), content, is_cached);
+        written.with_context(|| format!("store pack {id}"))?;
         let mut offset = 0;
         let place = |blob: PackedBlob| {
             let placed = PlacedBlob { blob, offset };
@@ -187,11 +181,7 @@ impl Engine {
     fn write_unpacked(&self, kind: FileType, json: &[u8]) -> Result<BlobId> {
         let content = Bytes::from(self.sealer.seal(json)?);
         let name = BlobId::of(&content);
-        let id = Id::from(name);
-        self.gate.write_bytes(kind, &id, true, content.clone().into()).map_err(|error| explain(*error))?;
-        if let Some(cache) = &self.cache {
-            cache::put(cache, kind, &id, &content);
-        }
+        self.files.write(kind, &name.into(), content, true)?;
         Ok(name)
     }
 }

@@ -12,7 +12,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::guarded::Lease;
+use super::lease::Lease;
 use super::lock_file::{LockFile, Myself, STALE_AFTER};
 use super::place::Patient;
 use super::{Purpose, SETTLE};
@@ -83,12 +83,11 @@ impl Keeper {
         if self.is_over() {
             return Err("the run is ending".to_owned());
         }
-        let is_good = || Utc::now().timestamp_millis() < self.good_until.load(Ordering::SeqCst);
-        if is_good() {
+        if self.is_good() {
             return Ok(());
         }
         let mut state = self.state();
-        if state.lost.is_none() && !self.is_over() && !is_good() {
+        if state.lost.is_none() && !self.is_over() && !self.is_good() {
             self.recover(&mut state);
         }
         state.lost.clone().map_or(Ok(()), Err)
@@ -98,7 +97,13 @@ impl Keeper {
         self.over.load(Ordering::SeqCst)
     }
 
-    fn write(&self, state: &mut State) -> Result<String> {
+    /// Whether the lock is young enough to count without a look whether it is still there.
+    fn is_good(&self) -> bool {
+        Utc::now().timestamp_millis() < self.good_until.load(Ordering::SeqCst)
+    }
+
+    /// Writes the lock under a new name, and gives back the time it says. It does not count before it is trusted.
+    fn write(&self, state: &mut State) -> Result<DateTime<Utc>> {
         let desk = &self.desk;
         let lock = LockFile::new(&desk.myself, desk.purpose == Purpose::Exclude, Utc::now());
         let stored = lock.seal(&desk.sealer)?;
@@ -106,21 +111,30 @@ impl Keeper {
         // Known before it is there: what is written in part must go too.
         state.names.insert(0, name.clone());
         desk.place.write(&name, &stored).context("write a lock into the store")?;
-        state.names.remove(0);
-        state.names.push(name.clone());
-        state.refreshed = lock.time;
-        let good_until = lock.time + desk.pace.limit;
+        Ok(lock.time)
+    }
+
+    /// From now on the file counts that was written last, at this time.
+    fn trust(&self, state: &mut State, time: DateTime<Utc>) {
+        state.names.rotate_left(1);
+        state.refreshed = time;
+        let good_until = time + self.desk.pace.limit;
         self.good_until.store(good_until.timestamp_millis(), Ordering::SeqCst);
-        Ok(name)
     }
 
     /// Writes the lock anew, and removes what was there of it before.
     fn refresh(&self, state: &mut State) -> Result<()> {
-        self.write(state)?;
+        let time = self.write(state)?;
+        if !self.is_good() {
+            // The machine may have slept while it was written. Whether somebody has removed the old one in that time must be looked at first.
+            bail!("that took too long");
+        }
+        self.trust(state, time);
         self.remove_old(state);
         Ok(())
     }
 
+    /// Removes the files that do not count.
     fn remove_old(&self, state: &mut State) {
         let current = state.names.pop();
         state.names.retain(|name| {
@@ -140,18 +154,20 @@ impl Keeper {
 
     fn try_recover(&self, state: &mut State) -> Result<()> {
         let old = state.names.last().cloned().unwrap_or_default();
-        let is_there = || Ok::<_, anyhow::Error>(self.desk.place.list()?.iter().any(|(name, _)| *name == old));
         let context = "it was not refreshed in time";
-        if !is_there().context(context)? {
+        let check = |state: &mut State| {
+            if self.desk.place.list().context(context)?.contains(&old) {
+                return Ok(());
+            }
+            // What was written meanwhile must not keep others out any longer.
+            self.remove_old(state);
             bail!("{context}, and somebody has removed it");
-        }
-        self.write(state).context(context)?;
-        self.good_until.store(0, Ordering::SeqCst);
+        };
+        check(state)?;
+        let time = self.write(state).context(context)?;
         thread::sleep(SETTLE);
-        if !is_there().context(context)? {
-            bail!("{context}, and somebody has removed it");
-        }
-        self.good_until.store((state.refreshed + self.desk.pace.limit).timestamp_millis(), Ordering::SeqCst);
+        check(state)?;
+        self.trust(state, time);
         self.remove_old(state);
         Ok(())
     }
@@ -162,7 +178,8 @@ impl Keeper {
         while !self.is_over() && state.lost.is_none() {
             let waited = self.wake.wait_timeout(state, self.desk.pace.tick);
             state = waited.unwrap_or_else(PoisonError::into_inner).0;
-            let age = Utc::now() - state.refreshed;
+            // A clock that was set back does not tell how old it is.
+            let age = (Utc::now() - state.refreshed).abs();
             if self.is_over() {
                 return;
             }
@@ -222,7 +239,10 @@ impl Kept {
         // Armed before anything is there to be removed.
         let guard = Guard::new(move |_| released.release());
         let kept = Self { keeper, guard: Some(guard), thread: None, lease: None };
-        kept.keeper.write(&mut kept.keeper.state())?;
+        let mut state = kept.keeper.state();
+        let time = kept.keeper.write(&mut state)?;
+        kept.keeper.trust(&mut state, time);
+        drop(state);
         Ok(kept)
     }
 
@@ -342,6 +362,47 @@ pub(super) mod tests {
         lease.check().unwrap();
         assert_eq!(files(root.path()), [kept.name()]);
         assert_ne!(kept.name(), first);
+    }
+
+    #[test]
+    fn lock_that_became_too_old_while_it_was_refreshed_counts_if_nobody_has_removed_it() {
+        for is_removed in [false, true] {
+            let root = tempfile::tempdir().unwrap();
+            let (kept, lease) = keep(root.path(), LATE);
+            let first = kept.name();
+            if is_removed {
+                fs::remove_file(root.path().join("locks").join(&first)).unwrap();
+            }
+            kept.keeper.refresh(&mut kept.keeper.state()).unwrap_err();
+            assert_eq!(kept.name(), first);
+            assert_eq!(lease.check().is_err(), is_removed);
+            let left = if is_removed { vec![] } else { vec![kept.name()] };
+            assert_eq!(files(root.path()), left);
+        }
+    }
+
+    #[test]
+    fn lock_that_is_removed_while_it_is_looked_at_is_lost_and_leaves_nothing() {
+        let root = tempfile::tempdir().unwrap();
+        let (kept, lease) = keep(root.path(), LATE);
+        let first = root.path().join("locks").join(kept.name());
+        thread::scope(|scope| {
+            let checked = scope.spawn(|| lease.check());
+            wait_until("it is not written anew", || files(root.path()).len() == 2);
+            fs::remove_file(first).unwrap();
+            checked.join().unwrap().unwrap_err();
+        });
+        assert!(files(root.path()).is_empty());
+    }
+
+    #[test]
+    fn lock_is_refreshed_when_the_clock_was_set_back() {
+        let root = tempfile::tempdir().unwrap();
+        let pace = Pace { tick: FAST.tick, ..Pace::RESTIC };
+        let (kept, _lease) = keep(root.path(), pace);
+        let first = kept.name();
+        kept.keeper.state().refreshed += pace.refresh * 2;
+        wait_until("it is not refreshed", || kept.name() != first);
     }
 
     #[test]

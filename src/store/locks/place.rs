@@ -24,8 +24,8 @@ mod rest;
 
 /// How often work is tried again, unless the options say otherwise; as rustic_backend has it.
 const RETRY: u32 = 5;
-/// How long to wait before the first time; twice as long before each further one.
-const FIRST_DELAY: Duration = Duration::from_secs(1);
+/// How long to wait before the first time; twice as long before each further one, up to the second.
+const DELAY: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(60)];
 /// How long a server may take for one request; a lock is a few hundred bytes.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -51,8 +51,8 @@ impl Failure {
 
 /// The lock files of one repository. A name is 64 hexadecimal digits.
 pub(in crate::store) trait Place: Send + Sync {
-    /// Names and sizes in bytes; none when there is no directory.
-    fn list(&self) -> Result<Vec<(String, u64)>, Failure>;
+    /// Their names; none when there is no directory. Not their sizes: not every service tells them in a list.
+    fn list(&self) -> Result<Vec<String>, Failure>;
 
     /// The content; `None` when it is gone.
     fn read(&self, name: &str) -> Result<Option<Vec<u8>>, Failure>;
@@ -113,8 +113,13 @@ fn retry(options: &BTreeMap<String, String>) -> u32 {
     }
 }
 
+/// How long to wait when work has been tried again so often.
+fn delay(tried: u32) -> Duration {
+    let [first, longest] = DELAY;
+    first.saturating_mul(2_u32.saturating_pow(tried)).min(longest)
+}
+
 /// Tries again what failed for a reason that may pass.
-#[derive(Clone)]
 pub(super) struct Patient {
     place: Arc<dyn Place>,
     retry: u32,
@@ -129,7 +134,7 @@ impl Patient {
                 Err(failure) if !failure.passing || tried == self.retry => return Err(failure.error),
                 Err(failure) => {
                     tracing::debug!("trying again: {:#}", failure.error);
-                    thread::sleep(FIRST_DELAY * 2_u32.saturating_pow(tried));
+                    thread::sleep(delay(tried));
                     tried += 1;
                 }
             }
@@ -137,7 +142,7 @@ impl Patient {
     }
 
     /// See [`Place::list`].
-    pub(super) fn list(&self) -> Result<Vec<(String, u64)>> {
+    pub(super) fn list(&self) -> Result<Vec<String>> {
         self.insist(|place| place.list())
     }
 
@@ -160,4 +165,15 @@ impl Patient {
 /// Whether a file's name is that of a lock, and not of one that is half written or of something else.
 pub(in crate::store) fn is_name(name: &str) -> bool {
     name.len() == 64 && name.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn waiting_gets_longer_up_to_a_minute() {
+        let seconds: Vec<u64> = [0, 1, 2, 5, 6, u32::MAX].map(|tried| delay(tried).as_secs()).to_vec();
+        assert_eq!(seconds, [1, 2, 4, 32, 60, 60]);
+    }
 }

@@ -32,12 +32,11 @@ impl Sftp {
 }
 
 impl Place for Sftp {
-    fn list(&self) -> Result<Vec<(String, u64)>, Failure> {
+    fn list(&self) -> Result<Vec<String>, Failure> {
         let directory = [self.locks()];
         let listed = self.with("Listing the locks failed", |connection| connection.list(&directory));
-        let named =
-            |(name, size): (Vec<u8>, u64)| Some((String::from_utf8(name).ok().filter(|name| is_name(name))?, size));
-        Ok(listed.map_err(|error| Failure::last(*error))?.into_iter().filter_map(named).collect())
+        let names = listed.map_err(|error| Failure::last(*error))?.into_iter();
+        Ok(names.filter_map(|(name, _)| String::from_utf8(name).ok().filter(|name| is_name(name))).collect())
     }
 
     fn read(&self, name: &str) -> Result<Option<Vec<u8>>, Failure> {

@@ -22,20 +22,10 @@ impl Local {
         Failure::new(&format!("{doing} in `{}` failed", self.directory.display()), error, false)
     }
 
-    fn try_list(&self) -> io::Result<Vec<(String, u64)>> {
-        let mut found = Vec::new();
-        for entry in fs::read_dir(&self.directory)? {
-            let entry = entry?;
-            let Some(name) = entry.file_name().to_str().filter(|name| is_name(name)).map(str::to_owned) else {
-                continue;
-            };
-            match entry.metadata() {
-                Ok(metadata) => found.push((name, metadata.len())),
-                Err(error) if error.kind() == ErrorKind::NotFound => {}
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(found)
+    fn try_list(&self) -> io::Result<Vec<String>> {
+        let names = fs::read_dir(&self.directory)?.map(|entry| Ok(entry?.file_name().into_string().ok()));
+        let names: Vec<_> = names.collect::<io::Result<_>>()?;
+        Ok(names.into_iter().flatten().filter(|name| is_name(name)).collect())
     }
 
     fn try_write(&self, name: &str, content: &[u8]) -> io::Result<()> {
@@ -48,7 +38,7 @@ impl Local {
             .write_all(content)
             .and_then(|()| file.sync_all())
             .and_then(|()| fs::rename(&temporary, self.directory.join(name)))
-            .and_then(|()| File::open(&self.directory)?.sync_all());
+            .and_then(|()| sync_directory(&self.directory));
         if written.is_err() {
             // That it could not be written matters more.
             drop(fs::remove_file(&temporary));
@@ -57,8 +47,22 @@ impl Local {
     }
 }
 
+/// Sees to it that the names in a directory outlive a loss of power. Some file systems, network shares above all, do not know how to
+/// and have one of these answers; restic does without it then.
+fn sync_directory(directory: &Path) -> io::Result<()> {
+    let directory = File::open(directory)?;
+    match directory.sync_all() {
+        Err(error)
+            if matches!(error.kind(), ErrorKind::InvalidInput | ErrorKind::Unsupported | ErrorKind::NotFound) =>
+        {
+            Ok(())
+        }
+        synced => synced,
+    }
+}
+
 impl Place for Local {
-    fn list(&self) -> Result<Vec<(String, u64)>, Failure> {
+    fn list(&self) -> Result<Vec<String>, Failure> {
         match self.try_list() {
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(Vec::new()),
             listed => listed.map_err(|error| self.failure("Listing the locks", error)),
@@ -97,11 +101,18 @@ mod tests {
         let name = "0123456789abcdef".repeat(4);
         local.write(&name, b"abc").unwrap();
         fs::write(root.path().join("locks").join(format!("{name}-tmp-1")), "half").unwrap();
-        assert_eq!(local.list().unwrap(), [(name.clone(), 3)]);
+        assert_eq!(local.list().unwrap(), [name.as_str()]);
         assert_eq!(local.read(&name).unwrap(), Some(b"abc".to_vec()));
         local.remove(&name).unwrap();
         local.remove(&name).unwrap();
         assert_eq!(local.read(&name).unwrap(), None);
         assert!(local.list().unwrap().is_empty());
+    }
+
+    #[test]
+    fn a_file_system_that_does_not_sync_directories_will_do() {
+        File::open("/proc").unwrap().sync_all().unwrap_err();
+        sync_directory(Path::new("/proc")).unwrap();
+        sync_directory(Path::new("/nowhere")).unwrap_err();
     }
 }

@@ -48,13 +48,13 @@ fn path(name: &str) -> String {
 }
 
 impl Place for Object {
-    fn list(&self) -> Result<Vec<(String, u64)>, Failure> {
+    fn list(&self) -> Result<Vec<String>, Failure> {
         let listed = self.ask("Listing the locks failed", async { self.operator.list("locks/").await })?;
         let files = listed
             .into_iter()
             .flatten()
             .filter(|entry| entry.metadata().mode() == EntryMode::FILE && is_name(entry.name()));
-        Ok(files.map(|entry| (entry.name().to_owned(), entry.metadata().content_length())).collect())
+        Ok(files.map(|entry| entry.name().to_owned()).collect())
     }
 
     fn read(&self, name: &str) -> Result<Option<Vec<u8>>, Failure> {

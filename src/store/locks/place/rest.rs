@@ -21,7 +21,6 @@ pub(super) struct Rest {
 #[derive(Deserialize)]
 struct Listed {
     name: String,
-    size: u64,
 }
 
 impl Rest {
@@ -64,12 +63,12 @@ fn ask<T>(
 }
 
 impl Place for Rest {
-    fn list(&self) -> Result<Vec<(String, u64)>, Failure> {
+    fn list(&self) -> Result<Vec<String>, Failure> {
         let request = self.client.get(self.locks.clone()).header("Accept", LISTS_OF_VERSION_2);
         // A server may say `null` when there are none.
         let listed = ask("Listing the locks failed", request, Response::json::<Option<Vec<Listed>>>)?;
-        let files = listed.flatten().into_iter().flatten().filter(|file| is_name(&file.name));
-        Ok(files.map(|file| (file.name, file.size)).collect())
+        let names = listed.flatten().into_iter().flatten().map(|file| file.name);
+        Ok(names.filter(|name| is_name(name)).collect())
     }
 
     fn read(&self, name: &str) -> Result<Option<Vec<u8>>, Failure> {
