@@ -94,10 +94,16 @@ pub fn watch_signals() {
                 tracing::debug!("SIGHUP is passed over");
                 continue;
             }
-            let code = if signal == SIGINT { ExitCode::Interrupted } else { ExitCode::Terminated };
+            let (code, name) = match signal {
+                SIGINT => (ExitCode::Interrupted, "SIGINT"),
+                SIGHUP => (ExitCode::Terminated, "SIGHUP"),
+                _ => (ExitCode::Terminated, "SIGTERM"),
+            };
             if ENDING.swap(code as u8, Ordering::SeqCst) != 0 {
                 process::exit(code as i32);
             }
+            // What must be put right first may take its time.
+            tracing::warn!("stopping on {name}; a second one ends it at once");
             thread::spawn(move || {
                 run_all(code);
                 process::exit(code as i32);

@@ -201,6 +201,7 @@ fn backup_ended_by_a_signal_tells_the_monitor_and_makes_no_point() {
         let (mut run, held) = held_in_the_middle(&env);
         run.signal(signal);
         assert_eq!(run.wait(SOON).code(), Some(code), "{}", run.log());
+        assert!(run.log().contains(&format!("stopping on {name}")), "{}", run.log());
         drop(held);
         let requests = server.requests();
         assert_eq!(paths(&requests), ["/check/start".to_owned(), format!("/check/{code}")]);
