@@ -6,6 +6,7 @@ pub mod cleanup;
 pub mod cli;
 pub mod commands;
 pub mod config;
+pub mod durable;
 pub mod error;
 pub mod extract;
 pub mod job;

@@ -16,6 +16,7 @@ use nix::unistd::geteuid;
 use tempfile::NamedTempFile;
 
 use crate::config::locate;
+use crate::durable::sync_directory;
 use crate::error::Annotate;
 use crate::process::{self, shell_word};
 
@@ -142,7 +143,7 @@ pub fn make_file(path: &Path) -> Result<()> {
         writeln!(temporary, "{digits}")?;
         temporary.as_file().sync_all()?;
         temporary.persist_noclobber(path)?;
-        File::open(directory)?.sync_all()
+        sync_directory(directory)
     };
     write().with_context(|| format!("make password file {path:?}"))
 }

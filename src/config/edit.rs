@@ -4,7 +4,7 @@
 //! configuration before a byte is written, and takes the place of the old file in one step.
 
 use std::fmt;
-use std::fs::{self, File, Permissions};
+use std::fs::{self, Permissions};
 use std::io::{ErrorKind, Write};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
@@ -15,6 +15,7 @@ use toml_edit::{Array, DocumentMut, Item, Table, Value};
 
 use super::problem::Problems;
 use super::{Config, validate};
+use crate::durable::sync_directory;
 use crate::error::{Annotate, ExitCode};
 use crate::secret::make_private_dir;
 
@@ -137,7 +138,7 @@ impl Edit {
         }
         temporary.as_file().sync_all()?;
         temporary.persist(&self.file)?;
-        File::open(directory)?.sync_all()?;
+        sync_directory(directory)?;
         Ok(())
     }
 }

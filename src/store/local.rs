@@ -14,6 +14,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use rustic_core::{BytesList, ErrorKind, FileType, Id, ReadBackend, RusticError, RusticResult, WriteBackend};
+
+use crate::durable::sync_directory;
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 use rustix::io::Errno;
 
@@ -118,7 +120,7 @@ fn write(directory: &Path, unfinished: &Path, path: &Path, content: BytesList) -
     drop(content);
     file.sync_all()?;
     fs::rename(unfinished, path)?;
-    File::open(directory)?.sync_all()
+    sync_directory(directory)
 }
 
 /// Writes as many whole pages as can be written past the kernel's cache; how many bytes that was.

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use uuid::Uuid;
 
 use super::{Failure, Place, is_name};
+use crate::durable::sync_directory;
 
 /// `locks/` below the directory of a repository.
 pub(super) struct Local {
@@ -44,20 +45,6 @@ impl Local {
             drop(fs::remove_file(&temporary));
         }
         written
-    }
-}
-
-/// Sees to it that the names in a directory outlive a loss of power. Some file systems, network shares above all, do not know how to
-/// and have one of these answers; restic does without it then.
-fn sync_directory(directory: &Path) -> io::Result<()> {
-    let directory = File::open(directory)?;
-    match directory.sync_all() {
-        Err(error)
-            if matches!(error.kind(), ErrorKind::InvalidInput | ErrorKind::Unsupported | ErrorKind::NotFound) =>
-        {
-            Ok(())
-        }
-        synced => synced,
     }
 }
 
@@ -107,12 +94,5 @@ mod tests {
         local.remove(&name).unwrap();
         assert_eq!(local.read(&name).unwrap(), None);
         assert!(local.list().unwrap().is_empty());
-    }
-
-    #[test]
-    fn a_file_system_that_does_not_sync_directories_will_do() {
-        File::open("/proc").unwrap().sync_all().unwrap_err();
-        sync_directory(Path::new("/proc")).unwrap();
-        sync_directory(Path::new("/nowhere")).unwrap_err();
     }
 }
