@@ -69,7 +69,7 @@ const MOST_WORKERS: usize = 8;
 /// How many packs are written to a disk at a time: while one waits for the disk, the next is written.
 const LOCAL_SENDERS: usize = 2;
 /// How many packs are sent to a server at a time: its answers take their time.
-const REMOTE_SENDERS: usize = 4;
+const REMOTE_SENDERS: usize = 6;
 
 /// What the items of one run share: the index, and what is needed to add to the store.
 pub(super) struct Engine {
