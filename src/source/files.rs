@@ -1,6 +1,6 @@
 //! `[files.NAME]`: directories and files of this machine.
 //!
-//! One item, with the original absolute paths. Walking is in [`walk`], making entries of what it comes by in [`seen`], each on a thread that [`ahead`]
+//! One item, with the original absolute paths. Walking is in [`walk`], making entries of what it comes by in [`seen`], on threads that [`ahead`]
 //! keeps; what an entry looks like in [`inode`].
 //! This file says what belongs to the source and how it is put back.
 
@@ -116,7 +116,7 @@ impl Tree for FilesTree {
     fn entries(&self) -> Entries {
         let (roots, rules) = (self.roots.clone(), self.rules.clone());
         let first = roots.first().cloned().unwrap_or_default();
-        ahead::ahead(first, || Walk::new(roots, rules))
+        ahead::ahead(first, roots, rules)
     }
 
     fn size(&self) -> Option<u64> {

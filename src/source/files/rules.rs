@@ -75,11 +75,11 @@ fn identity(found: &Stat) -> (u64, u64) {
 pub(super) const CACHEDIR_SIGNATURE: &[u8] = b"Signature: 8a477f597d28d172789f06886806bc55";
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::config::SourceCommon;
 
-    fn rules(exclude: &[&str]) -> Rules {
+    pub(in super::super) fn rules(exclude: &[&str]) -> Rules {
         let common = SourceCommon { name: "x".into(), every: None, max_age: None, allow_empty: false };
         let config = FilesConfig {
             common,

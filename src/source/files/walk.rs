@@ -183,6 +183,13 @@ impl Walk {
         if self.is_for_size() && !matches!(kind, FileType::RegularFile | FileType::Directory | FileType::Unknown) {
             return None;
         }
+        let is_root = device.is_none();
+        if !self.is_for_size() && !is_root && !matches!(kind, FileType::Directory | FileType::Unknown) {
+            if !self.rules.excludes(Path::new(OsStr::from_bytes(&self.path)), false) {
+                self.see(place, None);
+            }
+            return None;
+        }
         let stat = match place.stat() {
             Ok(stat) => stat,
             Err(error) => {
@@ -194,7 +201,7 @@ impl Walk {
         let is_directory = kind == FileType::Directory;
         let path = Path::new(OsStr::from_bytes(&self.path));
         // What was named in `paths` is wanted, whatever a glob says.
-        if self.rules.forbids(path, &stat) || device.is_some() && self.rules.excludes(path, is_directory) {
+        if self.rules.forbids(path, &stat) || !is_root && self.rules.excludes(path, is_directory) {
             return None;
         }
         if kind == FileType::RegularFile {
@@ -207,10 +214,7 @@ impl Walk {
                 return None;
             }
         }
-        if !self.is_for_size() {
-            let directory = Arc::clone(place.directory);
-            self.push(Seen::Entry { directory, path: self.here(), stat });
-        }
+        self.see(place, Some(stat));
         if is_directory { self.descend(place, &stat, device) } else { None }
     }
 
@@ -242,6 +246,13 @@ impl Walk {
 
     fn here(&self) -> PathBuf {
         if self.path.is_empty() { "/".into() } else { OsString::from_vec(self.path.clone()).into() }
+    }
+
+    fn see(&mut self, place: Place<'_>, stat: Option<Stat>) {
+        if !self.is_for_size() {
+            let directory = Arc::clone(place.directory);
+            self.push(Seen::Entry { directory, path: self.here(), stat });
+        }
     }
 
     fn push(&mut self, seen: Seen) {
