@@ -144,7 +144,7 @@ impl Engine {
         // the wait for the disk begins.
         let sent = if is_local { 1 } else { senders };
         let pool = |kind, fillers| {
-            let size = pack::target_size(&config, kind, known.pack_bytes[number(kind)]) + pack::HEADER;
+            let size = pack::target_size(&config, kind, known.pack_bytes[number(kind)]);
             Pool::new(size, fillers + sent)
         };
         Ok(Self {

@@ -13,6 +13,9 @@ const OVERHEAD: u32 = 32;
 /// The length at the end of the file.
 const LENGTH: u32 = 4;
 
+/// How long the entry of a blob in the header is at most, in bytes: its type, its length in the pack and before compression, its id.
+pub const MAX_ENTRY: usize = 1 + 4 + 4 + 32;
+
 /// A blob as it lies in a pack.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PackedBlob {
@@ -28,7 +31,7 @@ pub struct PackedBlob {
 
 /// The plain text of the header of a pack with these blobs.
 pub fn encode_header(blobs: &[PackedBlob]) -> Vec<u8> {
-    let mut header = Vec::with_capacity(blobs.len() * 41);
+    let mut header = Vec::with_capacity(blobs.len() * MAX_ENTRY);
     for blob in blobs {
         let kind = match blob.kind {
             BlobType::Data => 0,

@@ -12,7 +12,7 @@ use zstd::bulk::Compressor;
 
 use super::pool::Buffer;
 use crate::store::format::BlobId;
-use crate::store::format::pack::{PackedBlob, encode_header};
+use crate::store::format::pack::{MAX_ENTRY, PackedBlob, encode_header};
 use crate::store::seal::{NONCE, OVERHEAD, Sealer};
 
 /// How many blobs a pack holds at most, so that its header stays small; as rustic.
@@ -23,14 +23,16 @@ const MAX_SIZE: u64 = 4076 << 20;
 /// What failed when there is no buffer for a pack.
 pub(super) const NO_MEMORY: &str = "get memory for a pack";
 
-/// How much longer than its target a pack gets, by its header, in bytes.
-pub(super) const HEADER: usize = MAX_BLOBS * 41 + 64;
-
 /// How large packs of a kind are to be, in bytes: larger ones in a larger repository, as rustic has it.
 pub(super) fn target_size(config: &ConfigFile, kind: BlobType, pack_bytes: u64) -> usize {
     let (default, growth, limit) = config.packsize(kind);
     let size = u64::from(default) + u64::from(growth) * pack_bytes.isqrt();
     size.min(u64::from(limit)).min(MAX_SIZE) as usize
+}
+
+/// How long the header of a pack with so many blobs is at most, with what follows it, in bytes.
+fn header_length(blobs: usize) -> usize {
+    blobs * MAX_ENTRY + OVERHEAD + size_of::<u32>()
 }
 
 /// A pack that is being filled.
@@ -71,17 +73,23 @@ impl OpenPack {
 
     /// Whether it has reached its size, or as many blobs as it may hold.
     pub(super) fn is_full(&self) -> bool {
-        self.length >= self.target || self.blobs.len() >= MAX_BLOBS
+        !self.fits(1, 0)
     }
 
     /// Whether a blob of this length may come into it as it is without making it larger than it is to be. Into an empty one any may.
     pub(super) fn is_room_for(&self, plain: usize) -> bool {
-        self.blobs.is_empty() || self.length + plain + OVERHEAD <= self.target
+        self.blobs.is_empty() || self.fits(1, plain + OVERHEAD)
     }
 
     /// Whether the blobs of another pack may come into this one.
     pub(super) fn has_room_for(&self, other: &Self) -> bool {
-        self.blobs.len() + other.blobs.len() <= MAX_BLOBS
+        self.fits(other.blobs.len(), other.length)
+    }
+
+    /// Whether so many more blobs, of so many bytes together, leave it no larger than it is to be, its header included: its buffer need not grow then.
+    fn fits(&self, blobs: usize, bytes: usize) -> bool {
+        let blobs = self.blobs.len() + blobs;
+        blobs <= MAX_BLOBS && self.length + bytes + header_length(blobs) <= self.target
     }
 
     /// Puts a blob in, compressed if that makes it smaller, and returns how many bytes it takes.

@@ -58,13 +58,14 @@ impl Pool {
 /// A page of the larger kind, in bytes, as most processors have it.
 const HUGE_PAGE: usize = 2 << 20;
 
-/// Fresh memory of at least this length, in huge pages if it is long and the kernel gives them.
+/// Fresh memory of at least this length, in huge pages if the kernel has them and few bytes are lost by that.
 fn map(length: usize) -> io::Result<MmapMut> {
-    if length < HUGE_PAGE {
+    // The kernel puts it where a huge page begins only if its length is one of theirs.
+    let rounded = length.next_multiple_of(HUGE_PAGE);
+    if rounded - length > length / 8 {
         return MmapMut::map_anon(length);
     }
-    // The kernel puts it where a huge page begins only if its length is one of theirs.
-    let memory = MmapMut::map_anon(length.next_multiple_of(HUGE_PAGE))?;
+    let memory = MmapMut::map_anon(rounded)?;
     drop(memory.advise(Advice::HugePage));
     Ok(memory)
 }
