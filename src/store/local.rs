@@ -14,10 +14,10 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use rustic_core::{BytesList, ErrorKind, FileType, Id, ReadBackend, RusticError, RusticResult, WriteBackend};
-
-use crate::durable::sync_directory;
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 use rustix::io::Errno;
+
+use crate::durable::sync_directory;
 
 /// rustic_backend's option for a command that it runs after each file; then it must write itself.
 const POST_CREATE: &str = "post-create-command";

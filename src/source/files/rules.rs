@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use ignore::gitignore::{Gitignore, GitignoreBuilder};
-use rustix::fs::{Stat, stat};
+use rustix::fs::{FileType, Stat, stat};
 
 use crate::config::FilesConfig;
 
@@ -56,13 +56,19 @@ impl Rules {
     }
 
     /// Whether the entry found at `path` must not be in a backup, even if it is named in `paths`.
-    pub(super) fn forbids(&self, path: &Path, found: &Stat) -> bool {
+    fn forbids(&self, path: &Path, found: &Stat) -> bool {
         self.never.iter().any(|never| never == path.as_os_str())
             || self.never_whatever_its_name.contains(&identity(found))
     }
 
+    /// Whether the entry found at `path` is left out for what it is: forbidden, or a file that is too large.
+    pub(super) fn leaves_out(&self, path: &Path, found: &Stat) -> bool {
+        let is_file = FileType::from_raw_mode(found.st_mode) == FileType::RegularFile;
+        self.forbids(path, found) || is_file && self.excludes_size(found.st_size.unsigned_abs())
+    }
+
     /// Whether a regular file of this size is left out.
-    pub(super) fn excludes_size(&self, size: u64) -> bool {
+    fn excludes_size(&self, size: u64) -> bool {
         self.larger_than.is_some_and(|limit| size > limit)
     }
 }

@@ -104,8 +104,7 @@ impl Clerk {
                 // The walk did not go into it.
                 return Err(io::Error::other("was replaced by a directory while it was being backed up"));
             }
-            let is_file = kind == FileType::RegularFile;
-            if self.rules.forbids(path, &stat) || is_file && self.rules.excludes_size(stat.st_size.unsigned_abs()) {
+            if self.rules.leaves_out(path, &stat) {
                 return Ok(None);
             }
         }

@@ -201,18 +201,14 @@ impl Walk {
         let is_directory = kind == FileType::Directory;
         let path = Path::new(OsStr::from_bytes(&self.path));
         // What was named in `paths` is wanted, whatever a glob says.
-        if self.rules.forbids(path, &stat) || !is_root && self.rules.excludes(path, is_directory) {
+        if self.rules.leaves_out(path, &stat) || !is_root && self.rules.excludes(path, is_directory) {
             return None;
         }
-        if kind == FileType::RegularFile {
-            let size = stat.st_size.unsigned_abs();
-            if self.rules.excludes_size(size) {
-                return None;
-            }
-            if let Gathered::Size(sum) = &mut self.gathered {
-                *sum = sum.saturating_add(size);
-                return None;
-            }
+        if let Gathered::Size(sum) = &mut self.gathered
+            && kind == FileType::RegularFile
+        {
+            *sum = sum.saturating_add(stat.st_size.unsigned_abs());
+            return None;
         }
         self.see(place, Some(stat));
         if is_directory { self.descend(place, &stat, device) } else { None }
