@@ -124,6 +124,8 @@ pub struct SourceCommon {
 pub enum SourceConfig {
     /// `[files.NAME]`
     Files(FilesConfig),
+    /// `[ssh.NAME]`
+    Ssh(SshConfig),
 }
 
 impl SourceConfig {
@@ -131,6 +133,7 @@ impl SourceConfig {
     pub fn common(&self) -> &SourceCommon {
         match self {
             Self::Files(files) => &files.common,
+            Self::Ssh(ssh) => &ssh.common,
         }
     }
 
@@ -138,6 +141,7 @@ impl SourceConfig {
     pub fn kind(&self) -> &'static str {
         match self {
             Self::Files(_) => "files",
+            Self::Ssh(_) => "ssh",
         }
     }
 
@@ -154,6 +158,100 @@ pub struct FilesConfig {
     pub common: SourceCommon,
     /// Absolute paths, without `.`, `..` and trailing slashes; at least one.
     pub paths: Vec<PathBuf>,
+    /// Globs as in a `.gitignore` at the root of the file system; checked to compile.
+    pub exclude: Vec<String>,
+    /// Do not cross into other file systems below each path.
+    pub one_file_system: bool,
+    /// Leave out the content of directories with a valid `CACHEDIR.TAG`.
+    pub exclude_caches: bool,
+    /// Leave out files larger than this, in bytes.
+    pub exclude_larger_than: Option<u64>,
+}
+
+/// `[ssh.NAME]`: directories and files of another machine, pulled over SSH.
+#[derive(Debug, Clone)]
+pub struct SshConfig {
+    /// What every source has.
+    pub common: SourceCommon,
+    /// Where the machine is, and how to log in.
+    pub login: SshLogin,
+    /// Whether `sudo -n` is put before what reads and writes files there.
+    pub sudo: bool,
+    /// Whether a machine that does not answer is away, and not a failure.
+    pub optional: bool,
+    /// Absolute paths, without `.`, `..` and trailing slashes; at least one, unless there are dumps.
+    pub paths: Vec<PathBuf>,
+    /// What is left out below them.
+    pub leave_out: LeaveOut,
+    /// Run there before the backup, as program and arguments; empty: nothing.
+    pub before: Vec<String>,
+    /// Run there after the backup, whatever happened.
+    pub after: Vec<String>,
+    /// Commands whose output becomes a file of the snapshot.
+    pub dumps: Vec<SshDump>,
+}
+
+/// Where a machine is, and how to log in.
+#[derive(Debug, Clone)]
+pub struct SshLogin {
+    /// Name or address.
+    pub host: String,
+    /// Port of its SSH server.
+    pub port: u16,
+    /// Whom to log in as.
+    pub user: String,
+    /// What proves that it is this machine.
+    pub host_key: SshHostKey,
+    /// The private key.
+    pub key_file: Option<PathBuf>,
+    /// What opens the private key.
+    pub passphrase: Option<Secret>,
+    /// Whether the agent at `$SSH_AUTH_SOCK` is asked.
+    pub agent: bool,
+    /// The password of the user.
+    pub password: Option<Secret>,
+    /// The machine on the way.
+    pub jump: Option<SshJump>,
+    /// How long connecting and logging in may take.
+    pub connect_timeout: Duration,
+    /// How long the machine may be silent while something is expected of it.
+    pub idle_timeout: Duration,
+}
+
+/// A machine through which another one is reached; the key, the agent or the password is the same.
+#[derive(Debug, Clone)]
+pub struct SshJump {
+    /// Whom to log in as.
+    pub user: String,
+    /// Name or address.
+    pub host: String,
+    /// Port of its SSH server.
+    pub port: u16,
+    /// What proves that it is this machine.
+    pub host_key: SshHostKey,
+}
+
+/// What proves that a machine is the one that was meant.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SshHostKey {
+    /// The SHA-256 of its public key as OpenSSH shows it: `SHA256:` and 43 characters of base64.
+    Fingerprint(String),
+    /// A file as OpenSSH's `known_hosts`, in which it stands.
+    KnownHosts(PathBuf),
+}
+
+/// A command on another machine whose standard output is a file of the snapshot.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SshDump {
+    /// Program and arguments.
+    pub command: Vec<String>,
+    /// The name of the file below `/dumps` in the snapshot: relative, made of plain names.
+    pub file: PathBuf,
+}
+
+/// What is left out of what was named in `paths`.
+#[derive(Debug, Clone, Default)]
+pub struct LeaveOut {
     /// Globs as in a `.gitignore` at the root of the file system; checked to compile.
     pub exclude: Vec<String>,
     /// Do not cross into other file systems below each path.

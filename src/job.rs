@@ -25,6 +25,7 @@ impl Job {
     fn new(config: &SourceConfig, never: &[PathBuf]) -> Result<Self> {
         let source: Box<dyn Source> = match config {
             SourceConfig::Files(files) => Box::new(Files::new(files, never)?),
+            SourceConfig::Ssh(_) => anyhow::bail!("not written yet"),
         };
         Ok(Self { id: config.id(), common: config.common().clone(), source })
     }

@@ -15,6 +15,7 @@ use crate::store::format::BlobId;
 use crate::store::{Node, SavedTree};
 
 pub mod files;
+pub mod ssh;
 
 /// One configured thing that can be read as trees of files, and put back from one.
 pub trait Source: Send + Sync {
