@@ -125,7 +125,7 @@ pub enum SourceConfig {
     /// `[files.NAME]`
     Files(FilesConfig),
     /// `[ssh.NAME]`
-    Ssh(SshConfig),
+    Ssh(Box<SshConfig>),
 }
 
 impl SourceConfig {
@@ -158,14 +158,8 @@ pub struct FilesConfig {
     pub common: SourceCommon,
     /// Absolute paths, without `.`, `..` and trailing slashes; at least one.
     pub paths: Vec<PathBuf>,
-    /// Globs as in a `.gitignore` at the root of the file system; checked to compile.
-    pub exclude: Vec<String>,
-    /// Do not cross into other file systems below each path.
-    pub one_file_system: bool,
-    /// Leave out the content of directories with a valid `CACHEDIR.TAG`.
-    pub exclude_caches: bool,
-    /// Leave out files larger than this, in bytes.
-    pub exclude_larger_than: Option<u64>,
+    /// What is left out below them.
+    pub leave_out: LeaveOut,
 }
 
 /// `[ssh.NAME]`: directories and files of another machine, pulled over SSH.

@@ -44,7 +44,7 @@ impl Job {
 }
 
 /// What no backup may contain: a store on this machine would grow by itself at every run, and a secret that opens the store
-/// protects nothing once it is inside.
+/// protects nothing once it is inside. What opens other machines opens more than the store would.
 fn never_saved(config: &Config) -> Vec<PathBuf> {
     let mut never = Vec::new();
     if let Some(store) = &config.store {
@@ -54,11 +54,30 @@ fn never_saved(config: &Config) -> Vec<PathBuf> {
     }
     let ping_url = config.notify.healthchecks.iter().map(|healthchecks| &healthchecks.url);
     never.extend(ping_url.filter_map(Secret::path).map(Path::to_path_buf));
+    for source in &config.sources {
+        let SourceConfig::Ssh(ssh) = source else { continue };
+        let secrets = ssh.login.passphrase.iter().chain(&ssh.login.password);
+        never.extend(secrets.filter_map(Secret::path).map(Path::to_path_buf));
+        never.extend(ssh.login.key_file.clone());
+    }
     never
 }
 
 impl std::fmt::Debug for Job {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Job").field("id", &self.id).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config;
+
+    #[test]
+    fn no_backup_contains_what_opens_other_machines() {
+        let sample = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/config/valid/ssh.toml");
+        let never = never_saved(&config::load(&sample).unwrap());
+        assert_eq!(never, ["/etc/holdall/ssh/passphrase", "/etc/holdall/ssh/id_ed25519"].map(PathBuf::from));
     }
 }

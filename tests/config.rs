@@ -8,7 +8,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use holdall::config::{self, SourceConfig};
+use holdall::config::{self, SourceConfig, SshConfig, SshHostKey};
 use holdall::error::{ExitCode, chain, exit_code};
 
 /// The samples of a folder, by name.
@@ -67,16 +67,73 @@ fn files_source_has_all_its_keys() {
     let config = config::load(&sample("local.toml")).unwrap();
     let ids: Vec<String> = config.sources.iter().map(SourceConfig::id).collect();
     assert_eq!(ids, ["files.host", "files.web"]);
-    let SourceConfig::Files(host) = &config.sources[0];
+    let SourceConfig::Files(host) = &config.sources[0] else { panic!("not the first") };
     assert_eq!(host.paths, [Path::new("/etc"), Path::new("/home")]);
-    assert_eq!(host.exclude, ["*.tmp", "/home/*/.cache", "!/home/me/.cache/keep"]);
-    assert!(host.one_file_system && host.exclude_caches && host.common.allow_empty);
-    assert_eq!(host.exclude_larger_than, Some(4 << 30));
+    assert_eq!(host.leave_out.exclude, ["*.tmp", "/home/*/.cache", "!/home/me/.cache/keep"]);
+    assert!(host.leave_out.one_file_system && host.leave_out.exclude_caches && host.common.allow_empty);
+    assert_eq!(host.leave_out.exclude_larger_than, Some(4 << 30));
     assert_eq!(host.common.every, Some(Duration::from_secs(20 * 3600)));
     assert_eq!(host.common.max_age, Some(Duration::from_secs(3 * 86_400)));
-    let SourceConfig::Files(web) = &config.sources[1];
-    assert!(!web.one_file_system && !web.exclude_caches && !web.common.allow_empty);
-    assert_eq!((web.exclude_larger_than, web.common.every, web.common.max_age), (None, None, None));
+    let SourceConfig::Files(web) = &config.sources[1] else { panic!("not the second") };
+    assert!(!web.leave_out.one_file_system && !web.leave_out.exclude_caches && !web.common.allow_empty);
+    assert_eq!((web.leave_out.exclude_larger_than, web.common.every, web.common.max_age), (None, None, None));
+}
+
+/// The sources of a valid sample that are machines.
+fn machines(name: &str) -> Vec<SshConfig> {
+    let ssh = |source: SourceConfig| match source {
+        SourceConfig::Ssh(ssh) => Some(*ssh),
+        SourceConfig::Files(_) => None,
+    };
+    config::load(&sample(name)).unwrap().sources.into_iter().filter_map(ssh).collect()
+}
+
+#[test]
+fn ssh_source_has_all_its_keys() {
+    let ssh = machines("ssh.toml");
+    let pi = &ssh.iter().find(|ssh| ssh.common.name == "pi").unwrap();
+    let login = &pi.login;
+    assert_eq!((login.user.as_str(), login.host.as_str(), login.port), ("backup", "2001:db8::1", 2222));
+    let fingerprint = |text: &str| SshHostKey::Fingerprint(format!("SHA256:{text}"));
+    assert_eq!(login.host_key, fingerprint("uNiVztksCsDhcc0u9e8BrJlhSFTNiWmXPYq3Mf1lzLU"));
+    assert_eq!(login.key_file.as_deref(), Some(Path::new("/etc/holdall/ssh/id_ed25519")));
+    assert_eq!(login.passphrase.as_ref().unwrap().to_string(), "the file /etc/holdall/ssh/passphrase");
+    assert_eq!(login.password.as_ref().unwrap().to_string(), "the command pass");
+    assert!(login.agent && pi.sudo && pi.optional && pi.common.allow_empty);
+    let jump = login.jump.as_ref().unwrap();
+    assert_eq!((jump.user.as_str(), jump.host.as_str(), jump.port), ("me", "bastion", 2200));
+    assert_eq!(jump.host_key, fingerprint("47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU"));
+    assert_eq!((login.connect_timeout, login.idle_timeout), (Duration::from_secs(10), Duration::from_secs(120)));
+    assert_eq!(pi.paths, [Path::new("/etc"), Path::new("/dumpster")]);
+    assert_eq!(pi.leave_out.exclude, ["*.tmp"]);
+    assert!(pi.leave_out.one_file_system && pi.leave_out.exclude_caches);
+    assert_eq!(pi.leave_out.exclude_larger_than, Some(4 << 30));
+    assert_eq!(pi.common.every, Some(Duration::from_secs(20 * 3600)));
+    assert_eq!(
+        (pi.before.join(" "), pi.after.join(" ")),
+        ("systemctl stop wiki".into(), "systemctl start wiki".into())
+    );
+    let dumps: Vec<_> = pi.dumps.iter().map(|dump| (dump.command.join(" "), dump.file.to_str().unwrap())).collect();
+    assert_eq!(dumps, [("pg_dumpall -U postgres".to_owned(), "db/all.sql"), ("crontab -l".to_owned(), "crontab")]);
+}
+
+#[test]
+fn ssh_source_needs_little() {
+    let ssh = machines("ssh.toml");
+    let least = ssh.iter().find(|ssh| ssh.common.name == "least").unwrap();
+    let login = &least.login;
+    assert_eq!((login.user.as_str(), login.port, login.agent), ("root", 22, false));
+    assert_eq!(login.password.as_ref().unwrap().to_string(), "the systemd credential ssh-least-password");
+    assert!(login.key_file.is_none() && login.passphrase.is_none() && login.jump.is_none());
+    assert_eq!((login.connect_timeout, login.idle_timeout), (Duration::from_secs(30), Duration::from_secs(300)));
+    assert!(!least.sudo && !least.optional && least.before.is_empty() && least.after.is_empty());
+    assert_eq!((least.paths.len(), least.dumps.len()), (1, 0));
+    let through = ssh.iter().find(|ssh| ssh.common.name == "through").unwrap();
+    assert!(through.login.password.is_none() && through.paths.is_empty());
+    let known_hosts = SshHostKey::KnownHosts("/etc/ssh/ssh_known_hosts".into());
+    let jump = through.login.jump.as_ref().unwrap();
+    assert_eq!((&through.login.host_key, &jump.host_key), (&known_hosts, &known_hosts));
+    assert_eq!((jump.user.as_str(), jump.port), ("me", 22), "the user of the host");
 }
 
 #[test]

@@ -7,7 +7,7 @@ use std::io::Read;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
-use holdall::config::{FilesConfig, SourceCommon};
+use holdall::config::{FilesConfig, LeaveOut, SourceCommon};
 use holdall::monitor::Silent;
 use holdall::source::files::Files;
 use holdall::source::{Content, Entry, Item, Readiness, Source, Tree};
@@ -48,10 +48,7 @@ fn files() -> Fixture {
     let config = FilesConfig {
         common: SourceCommon { name: "test".into(), every: None, max_age: None, allow_empty: false },
         paths: vec![root.clone()],
-        exclude: Vec::new(),
-        one_file_system: false,
-        exclude_caches: false,
-        exclude_larger_than: None,
+        leave_out: LeaveOut::default(),
     };
     let source = Box::new(Files::new(&config, &[]).unwrap());
     Fixture { kind: "files", source, root, _world: world }

@@ -15,7 +15,7 @@ use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use holdall::config::{FilesConfig, SourceCommon};
+use holdall::config::{FilesConfig, LeaveOut, SourceCommon};
 use holdall::monitor::Silent;
 use holdall::source::files::Files;
 use holdall::source::{Content, Source};
@@ -239,9 +239,7 @@ fn more_directories_than_descriptors_are_read_however_late() {
     }
     let common = SourceCommon { name: "x".into(), every: None, max_age: None, allow_empty: false };
     let paths = vec![root.path().to_path_buf()];
-    let (exclude, exclude_larger_than) = (Vec::new(), None);
-    let config =
-        FilesConfig { common, paths, exclude, one_file_system: false, exclude_caches: false, exclude_larger_than };
+    let config = FilesConfig { common, paths, leave_out: LeaveOut::default() };
     let files = Files::new(&config, &[]).unwrap();
     let tree = files.open(&files.items().unwrap()[0], None, &Silent).unwrap();
 

@@ -10,8 +10,7 @@ use serde::Deserialize;
 use toml::Spanned;
 
 /// Tables that the documentation names and this version does not read yet.
-pub(super) const LATER: [&str; 8] =
-    ["ssh", "docker", "compose", "ios", "incus", "mirror", "notify.mail", "notify.metrics"];
+pub(super) const LATER: [&str; 7] = ["docker", "compose", "ios", "incus", "mirror", "notify.mail", "notify.metrics"];
 
 /// The whole file.
 #[derive(Debug, Default, Deserialize)]
@@ -21,6 +20,7 @@ pub(super) struct File {
     pub notify: NotifyTable,
     pub retention: Vec<Spanned<RetentionTable>>,
     pub files: BTreeMap<Spanned<String>, FilesTable>,
+    pub ssh: BTreeMap<Spanned<String>, SshTable>,
 }
 
 /// `[store]`
@@ -72,4 +72,46 @@ pub(super) struct FilesTable {
     pub every: Option<Spanned<String>>,
     pub max_age: Option<Spanned<String>>,
     pub allow_empty: bool,
+}
+
+/// `[ssh.NAME]`
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case", expecting = "a table")]
+pub(super) struct SshTable {
+    pub host: Option<Spanned<String>>,
+    pub port: Option<Spanned<i64>>,
+    pub user: Option<Spanned<String>>,
+    pub host_key: Option<Spanned<String>>,
+    pub known_hosts: Option<Spanned<String>>,
+    pub key_file: Option<Spanned<String>>,
+    pub passphrase_file: Option<Spanned<String>>,
+    pub passphrase_command: Option<Spanned<Vec<String>>>,
+    pub agent: bool,
+    pub password_file: Option<Spanned<String>>,
+    pub password_command: Option<Spanned<Vec<String>>>,
+    pub jump: Option<Spanned<String>>,
+    pub jump_host_key: Option<Spanned<String>>,
+    pub connect_timeout: Option<Spanned<String>>,
+    pub idle_timeout: Option<Spanned<String>>,
+    pub sudo: bool,
+    pub optional: bool,
+    pub before: Option<Spanned<Vec<String>>>,
+    pub after: Option<Spanned<Vec<String>>>,
+    pub dump: Vec<Spanned<SshDumpTable>>,
+    pub paths: Option<Spanned<Vec<Spanned<String>>>>,
+    pub exclude: Vec<Spanned<String>>,
+    pub one_file_system: bool,
+    pub exclude_caches: bool,
+    pub exclude_larger_than: Option<Spanned<String>>,
+    pub every: Option<Spanned<String>>,
+    pub max_age: Option<Spanned<String>>,
+    pub allow_empty: bool,
+}
+
+/// `[[ssh.NAME.dump]]`
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case", expecting = "a table")]
+pub(super) struct SshDumpTable {
+    pub command: Option<Spanned<Vec<String>>>,
+    pub file: Option<Spanned<String>>,
 }

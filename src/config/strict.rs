@@ -114,10 +114,11 @@ fn explain(error: &Error, key: &str, found: &str) -> String {
         };
     }
     let expected = match expected {
-        "a sequence" if !key.contains('.') => &format!("an array of tables, [[{key}]]"),
+        "a sequence" if !key.contains('.') || key.ends_with(".dump") => &format!("an array of tables, [[{key}]]"),
         "a sequence" => "an array",
         "a map" => "a table",
         "a boolean" => "true or false",
+        "i64" => "a whole number",
         other => other,
     };
     // toml's names of types: string, integer, float, boolean, datetime, array, table.
@@ -162,7 +163,7 @@ web = 3
         assert_eq!(
             problems(text),
             [
-                "2: color: unknown key; known here: store, notify, retention, files",
+                "2: color: unknown key; known here: store, notify, retention, files, ssh",
                 "4: store.repository: must be a string, not an integer",
                 "5: store.pasword-file: unknown key; did you mean `password-file`?",
                 "8: retention.policy: must be a string, not an array",
@@ -188,7 +189,7 @@ web = 3
     fn table_of_a_later_version_is_not_just_unknown() {
         let later = "this version of holdall does not know this table yet; remove it, or upgrade";
         assert_eq!(problems("[notify.mail]\nx = 1"), [format!("1: notify.mail: {later}")]);
-        assert_eq!(problems("[ssh.pi]\nx = 1"), [format!("1: ssh: {later}")]);
+        assert_eq!(problems("[ios.pi]\nx = 1"), [format!("1: ios: {later}")]);
         assert_eq!(problems("[[mirror]]\nx = 1"), [format!("1: mirror: {later}")]);
     }
 
@@ -215,7 +216,16 @@ web = 3
 
     #[test]
     fn example_shows_every_key_in_its_table() {
-        let headers = ["", "[store]", "[notify]", "[notify.healthchecks]", "[[retention]]", "[files.host]"];
+        let headers = [
+            "",
+            "[store]",
+            "[notify]",
+            "[notify.healthchecks]",
+            "[[retention]]",
+            "[files.host]",
+            "[ssh.pi]",
+            "[[ssh.pi.dump]]",
+        ];
         let mut missing = Vec::new();
         for header in headers {
             // The lines of every table with this header, also of those that are commented out.

@@ -19,10 +19,13 @@ use crate::error::{Annotate, ExitCode};
 use crate::secret::Secret;
 
 mod retention;
+mod shared;
 mod sources;
+mod ssh;
 mod store;
 
-pub(crate) use self::sources::{check_exclude, check_name};
+pub(crate) use self::shared::check_exclude;
+pub(crate) use self::sources::check_name;
 
 /// Reads and checks the file.
 pub(super) fn load(file: &Path) -> Result<Config> {
@@ -129,6 +132,14 @@ fn absolute(text: &str) -> Result<PathBuf, String> {
     Ok(path.components().collect())
 }
 
+/// A program and its arguments, to be run on this machine.
+fn command(argv: &[String]) -> Result<Vec<String>, &'static str> {
+    match argv.first() {
+        Some(program) if !program.is_empty() => Ok(argv.to_vec()),
+        _ => Err("names no program; write it as [\"program\", \"argument\"]"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -175,7 +186,14 @@ mod tests {
         // What shows two ways to give the same thing, and nothing else.
         assert_eq!(
             others.iter().map(|problem| problem.key.as_str()).collect::<Vec<_>>(),
-            ["store.password-command", "store.options.secret-access-key-file", "notify.healthchecks.url-file"]
+            [
+                "store.password-command",
+                "store.options.secret-access-key-file",
+                "notify.healthchecks.url-file",
+                "ssh.pi.known-hosts",
+                "ssh.pi.passphrase-command",
+                "ssh.pi.password-command",
+            ]
         );
     }
 

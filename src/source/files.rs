@@ -42,7 +42,7 @@ impl Files {
     /// The source of this configuration. What is at the paths `never` is not part of it: the store itself, and what opens it.
     pub fn new(config: &FilesConfig, never: &[PathBuf]) -> Result<Self> {
         let id = format!("files.{}", config.common.name);
-        let rules = Rules::new(config, never).with_context(|| format!("understand the excludes of {id}"))?;
+        let rules = Rules::new(&config.leave_out, never).with_context(|| format!("understand the excludes of {id}"))?;
         Ok(Self { id, roots: outermost(&config.paths), rules: rules.into() })
     }
 

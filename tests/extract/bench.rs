@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use holdall::config::{FilesConfig, SourceCommon, StoreConfig};
+use holdall::config::{FilesConfig, LeaveOut, SourceCommon, StoreConfig};
 use holdall::extract::{Extracted, Layout, RestoreOptions, extract};
 use holdall::monitor::Silent;
 use holdall::secret::Secret;
@@ -102,14 +102,7 @@ pub(crate) fn find_files(directory: &Path, found: &mut Vec<PathBuf>) {
 
 pub(crate) fn files(directory: &Path) -> Files {
     let common = SourceCommon { name: "test".into(), every: None, max_age: None, allow_empty: false };
-    let config = FilesConfig {
-        common,
-        paths: vec![directory.to_path_buf()],
-        exclude: Vec::new(),
-        one_file_system: false,
-        exclude_caches: false,
-        exclude_larger_than: None,
-    };
+    let config = FilesConfig { common, paths: vec![directory.to_path_buf()], leave_out: LeaveOut::default() };
     Files::new(&config, &[]).unwrap()
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use toml::{Spanned, Value};
 
-use super::absolute;
+use super::{absolute, command};
 use crate::config::StoreConfig;
 use crate::config::file::StoreTable;
 use crate::config::problem::{Collector, nearest};
@@ -59,7 +59,7 @@ pub(super) fn check(table: &Spanned<StoreTable>, removed: &Removed, problems: &m
     }
     if let Some(argv) = password_command {
         let key = "store.password-command";
-        if let Some(argv) = problems.take(&argv.span(), key, check_command(argv.get_ref())) {
+        if let Some(argv) = problems.take(&argv.span(), key, command(argv.get_ref())) {
             store.password = Secret::command(argv);
         }
         if password_file.is_some() {
@@ -102,13 +102,6 @@ fn check_repository(text: &str) -> Result<String, String> {
     Ok(text.to_owned())
 }
 
-fn check_command(argv: &[String]) -> Result<Vec<String>, &'static str> {
-    match argv.first() {
-        Some(program) if !program.is_empty() => Ok(argv.to_vec()),
-        _ => Err("names no program; write it as [\"program\", \"argument\"]"),
-    }
-}
-
 /// Adds `KEY = value`, or for a secret option `KEY-file = path` or `KEY-command = [program, argument…]`.
 fn add_option(store: &mut StoreConfig, key: &str, value: &Value) -> Result<(), String> {
     let spelling = key.to_ascii_lowercase().replace('_', "-");
@@ -136,7 +129,7 @@ fn add_option(store: &mut StoreConfig, key: &str, value: &Value) -> Result<(), S
         (Some("file"), _) => return Err("must be the path of a file".to_owned()),
         (Some(_), Value::Array(elements)) => {
             let argv: Option<Vec<String>> = elements.iter().map(|e| e.as_str().map(str::to_owned)).collect();
-            let argv = check_command(&argv.unwrap_or_default())?;
+            let argv = command(&argv.unwrap_or_default())?;
             store.secret_options.insert(name.to_owned(), Secret::command(argv));
         }
         (Some(_), _) => return Err("must be an array: [\"program\", \"argument\"]".to_owned()),

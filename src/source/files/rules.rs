@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use ignore::gitignore::{Gitignore, GitignoreBuilder};
 use rustix::fs::{FileType, Stat, stat};
 
-use crate::config::FilesConfig;
+use crate::config::LeaveOut;
 
 /// The excludes of one source.
 #[derive(Debug)]
@@ -25,12 +25,12 @@ pub(super) struct Rules {
 }
 
 impl Rules {
-    pub(super) fn new(config: &FilesConfig, never: &[PathBuf]) -> Result<Self> {
-        let globs = if config.exclude.is_empty() {
+    pub(super) fn new(leave_out: &LeaveOut, never: &[PathBuf]) -> Result<Self> {
+        let globs = if leave_out.exclude.is_empty() {
             None
         } else {
             let mut builder = GitignoreBuilder::new("/");
-            for glob in &config.exclude {
+            for glob in &leave_out.exclude {
                 builder.add_line(None, glob).with_context(|| format!("read the glob `{glob}`"))?;
             }
             Some(builder.build().context("combine the globs")?)
@@ -44,9 +44,9 @@ impl Rules {
                 .filter_map(|path| stat(path).ok())
                 .map(|found| identity(&found))
                 .collect(),
-            one_file_system: config.one_file_system,
-            exclude_caches: config.exclude_caches,
-            larger_than: config.exclude_larger_than,
+            one_file_system: leave_out.one_file_system,
+            exclude_caches: leave_out.exclude_caches,
+            larger_than: leave_out.exclude_larger_than,
         })
     }
 
@@ -83,19 +83,11 @@ pub(super) const CACHEDIR_SIGNATURE: &[u8] = b"Signature: 8a477f597d28d172789f06
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
-    use crate::config::SourceCommon;
 
     pub(in super::super) fn rules(exclude: &[&str]) -> Rules {
-        let common = SourceCommon { name: "x".into(), every: None, max_age: None, allow_empty: false };
-        let config = FilesConfig {
-            common,
-            paths: vec!["/".into()],
-            exclude: exclude.iter().map(ToString::to_string).collect(),
-            one_file_system: false,
-            exclude_caches: false,
-            exclude_larger_than: Some(10),
-        };
-        Rules::new(&config, &["/srv/store".into(), "/etc/secret".into(), "/etc/..//usr".into()]).unwrap()
+        let exclude = exclude.iter().map(ToString::to_string).collect();
+        let leave_out = LeaveOut { exclude, exclude_larger_than: Some(10), ..LeaveOut::default() };
+        Rules::new(&leave_out, &["/srv/store".into(), "/etc/secret".into(), "/etc/..//usr".into()]).unwrap()
     }
 
     #[test]
