@@ -3,3 +3,4 @@
 mod connection;
 mod listing;
 mod shell;
+mod stream;
