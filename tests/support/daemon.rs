@@ -77,9 +77,14 @@ impl Daemon {
         self.child.try_wait().unwrap().is_none()
     }
 
+    /// Its process id.
+    pub fn id(&self) -> Pid {
+        Pid::from_child(&self.child)
+    }
+
     /// Sends a signal.
     pub fn signal(&self, signal: Signal) {
-        kill_process(Pid::from_child(&self.child), signal).unwrap();
+        kill_process(self.id(), signal).unwrap();
     }
 
     /// Ends the program and what it has started at once, as a loss of power would.
