@@ -29,7 +29,8 @@ pub(super) fn list(tools: &Tools, roots: &[PathBuf], leave_out: &LeaveOut) -> Ar
 pub(super) fn read(tools: &Tools) -> Argv {
     let mut argv = vec![tools.tar.clone().unwrap_or_default()];
     argv.extend(
-        ["--create", "--file=-", "--format=pax", "--null", "--verbatim-files-from", "--files-from=-", "--no-recursion"]
+        // What is said of names counts for those that come behind it.
+        ["--create", "--file=-", "--format=pax", "--null", "--no-unquote", "--no-recursion", "--files-from=-"]
             .map(str::to_owned),
     );
     if tools.tar_has_xattrs {
