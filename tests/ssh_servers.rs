@@ -13,7 +13,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use rustix::process::Pid;
-use support::daemon::Daemon;
+use support::daemon::{Daemon, run_by};
 use support::env::{TestEnv, finish};
 use support::netns::Network;
 use support::outcome::Outcome;
@@ -84,6 +84,9 @@ fn passwords_are_taken_in_each_way_and_wrong_ones_are_not() {
     let server = Sshd::builder().account(Account::new("alice").password(PASSWORD)).login(Login::KeyAndPassword).start();
     with_password(&server, &env, "publickey,password", PASSWORD).code(0).stdout_has("alice");
     there(&server, "true").code(255);
+    let server = Sshd::builder().account(Account::new("alice").password(PASSWORD)).login(Login::KeyOrPassword).start();
+    with_password(&server, &env, "password", PASSWORD).code(0).stdout_has("alice");
+    there(&server, "true").code(0);
 }
 
 #[test]
@@ -271,11 +274,7 @@ fn endless(server: &Sshd, env: &TestEnv, within: &[OsString]) -> Daemon {
     let mut command = ssh(server);
     command.args(["-o", "ServerAliveInterval=1", "-o", "ServerAliveCountMax=2"]);
     command.args([&format!("{}@{}", server.user, server.host), "while :; do echo tick; sleep 0.05; done"]);
-    if let [program, rest @ ..] = within {
-        let ssh = command;
-        command = Command::new(program);
-        command.args(rest).arg(ssh.get_program()).args(ssh.get_args());
-    }
+    let command = run_by(within, command);
     let log = env.path("endless.log");
     let mut daemon = Daemon::start(command, &log);
     daemon.wait_until(|| fs::metadata(&log).unwrap().len() > 0);

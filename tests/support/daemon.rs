@@ -1,5 +1,6 @@
 //! A program that runs beside a test, and ends with it: also when the test panics, also when it is killed.
 
+use std::ffi::OsString;
 use std::fs::{self, File};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::os::unix::process::CommandExt;
@@ -116,6 +117,14 @@ impl Drop for Daemon {
         }
         self.kill();
     }
+}
+
+/// The same command, run by another one that takes it as its last arguments; an empty one changes nothing. The environment is not kept.
+pub fn run_by(runner: &[OsString], command: Command) -> Command {
+    let [program, rest @ ..] = runner else { return command };
+    let mut outer = Command::new(program);
+    outer.args(rest).arg(command.get_program()).args(command.get_args());
+    outer
 }
 
 /// Ports on the loopback interface that were free a moment ago, all different.

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
-use super::daemon::Daemon;
+use super::daemon::{Daemon, run_by};
 use super::outcome::Outcome;
 
 /// No run of a test takes this long; a program that hangs is ended, and its outcome has no exit code.
@@ -225,11 +225,7 @@ impl TestEnv {
             command
         };
         command.args(arguments);
-        if let [program, rest @ ..] = &self.within[..] {
-            let holdall = command;
-            command = Command::new(program);
-            command.args(rest).arg(holdall.get_program()).args(holdall.get_args());
-        }
+        let mut command = run_by(&self.within, command);
         self.surround(&mut command);
         command
     }

@@ -1,10 +1,11 @@
 //! Describes a server with accounts of its own, and starts it.
 
 use std::ffi::OsString;
-use std::process::Command;
+use std::fs;
 
 use super::machine::{self, Account};
 use super::{Daemon, KeyType, Sshd, free_ports, new_directory, write_keys};
+use crate::support::daemon::run_by;
 use crate::support::netns::Network;
 
 /// Paths of programs that the users of a server get unless it says otherwise: those of Debian.
@@ -21,6 +22,8 @@ pub enum Login {
     Keyboard,
     /// With a key, and then the password.
     KeyAndPassword,
+    /// With a key, or the password.
+    KeyOrPassword,
 }
 
 /// A server that is not started yet. Without more it is a Debian with a key for `root`.
@@ -158,24 +161,21 @@ impl Builder {
         if self.is_busybox {
             machine::install_busybox(directory.path());
         }
+        if let Some(programs) = &self.programs {
+            machine::install_only(directory.path(), programs);
+        }
         for (name, content, mode) in
             [("sudoers", &self.sudoers, 0o440), ("motd", &self.motd, 0o644), ("issue.net", &self.banner, 0o644)]
         {
             machine::write_own(directory.path(), name, content.as_deref().unwrap_or_default(), mode);
         }
         let config = self.text(directory.path().to_str().unwrap(), port);
-        std::fs::write(directory.path().join("sshd_config"), config).unwrap();
+        fs::write(directory.path().join("sshd_config"), config).unwrap();
 
-        let machine = machine::command(directory.path(), self.is_busybox);
-        let mut command = machine;
-        if let [program, arguments @ ..] = &self.within[..] {
-            let machine = command;
-            command = Command::new(program);
-            command.args(arguments).arg(machine.get_program()).args(machine.get_args());
-        }
+        let command = run_by(&self.within, machine::command(directory.path(), self.is_busybox));
         let log = directory.path().join("log");
         let mut daemon = Daemon::start(command, &log);
-        daemon.wait_until(|| std::fs::read_to_string(&log).is_ok_and(|log| log.contains("Server listening on")));
+        daemon.wait_until(|| fs::read_to_string(&log).is_ok_and(|log| log.contains("Server listening on")));
         let user = self.accounts[0].name.clone();
         Sshd { daemon, host: self.host, port, user, accounts: self.accounts, host_keys: self.host_keys, directory }
     }
@@ -187,6 +187,7 @@ impl Builder {
             Login::Password => "password",
             Login::Keyboard => "keyboard-interactive:pam",
             Login::KeyAndPassword => "publickey,password",
+            Login::KeyOrPassword => "publickey password",
         };
         let yes = |is: bool| if is { "yes" } else { "no" };
         let (asks_pam, asks_password) = (self.login == Login::Keyboard, methods.contains("password"));
@@ -205,9 +206,8 @@ impl Builder {
         if self.banner.is_some() {
             text += "Banner /etc/issue.net\n";
         }
-        if let Some(programs) = &self.programs {
-            let programs: Vec<_> = programs.iter().map(String::as_str).collect();
-            text += &format!("SetEnv PATH={}\n", machine::only(at.as_ref(), &programs).display());
+        if self.programs.is_some() {
+            text += &format!("SetEnv PATH={at}/{}\n", machine::PROGRAMS);
         }
         if self.is_busybox {
             text += &format!("ChrootDirectory {}\nSetEnv PATH=/bin\n", machine::ROOT_INSIDE);

@@ -15,6 +15,8 @@ use super::run;
 pub(super) const ROOT: &str = "root";
 /// The same, where sshd wants it: on a path that only root can write to.
 pub(super) const ROOT_INSIDE: &str = "/run/machine";
+/// Where in its directory a machine has the only programs of its `PATH`, if it has but some.
+pub(super) const PROGRAMS: &str = "programs";
 /// No account of a distribution has it, nor those that follow.
 const FIRST_ID: u32 = 31_000;
 
@@ -133,19 +135,15 @@ fn others(database: &str, accounts: &[Account]) -> String {
     lines.lines().filter(is_other).map(|line| line.to_owned() + "\n").collect()
 }
 
-/// A directory with these programs of the machine and nothing else, to be the whole `PATH`.
-pub(super) fn only(directory: &Path, programs: &[&str]) -> PathBuf {
-    let path = directory.join("programs");
-    fs::create_dir(&path).unwrap();
+/// Fills [`PROGRAMS`] with these programs of the machine that runs the tests.
+pub(super) fn install_only(directory: &Path, programs: &[String]) {
+    fs::create_dir(directory.join(PROGRAMS)).unwrap();
     for program in programs {
-        let found = ["/usr/bin", "/bin", "/usr/sbin", "/sbin"]
-            .map(|at| Path::new(at).join(program))
-            .into_iter()
-            .find(|file| file.exists());
-        symlink(found.unwrap_or_else(|| panic!("there is no {program}: run `scripts/deps test`")), path.join(program))
-            .unwrap();
+        let places = ["/usr/bin", "/bin", "/usr/sbin", "/sbin"].map(|place| Path::new(place).join(program));
+        let found = places.iter().find(|file| file.exists());
+        let found = found.unwrap_or_else(|| panic!("there is no {program}: run `scripts/deps test`"));
+        symlink(found, directory.join(PROGRAMS).join(program)).unwrap();
     }
-    path
 }
 
 /// Fills [`ROOT`] with busybox under all of its names.
