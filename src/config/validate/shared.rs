@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use globset::GlobBuilder;
+use ignore::gitignore::GitignoreBuilder;
 use toml::Spanned;
 
 use super::absolute;
@@ -133,7 +133,7 @@ impl<'t> Shared<'t> {
     }
 }
 
-/// Whether a line of a `.gitignore` means something. The parts around the glob are gitignore's, the glob is compiled as there.
+/// Whether a line of a `.gitignore` means something.
 ///
 /// # Errors
 ///
@@ -145,11 +145,11 @@ pub(crate) fn check_exclude(line: &str) -> Result<(), String> {
     if line.starts_with('#') {
         return Err(format!("`{line}` is a comment and excludes nothing; write `\\{line}`"));
     }
-    let line_without_sign = line.strip_prefix('!').unwrap_or(line);
-    let glob = line_without_sign.trim_start_matches('/').trim_end_matches('/');
-    match GlobBuilder::new(glob).literal_separator(true).backslash_escape(true).build() {
+    // A class that is not closed is more often a mistake than a name with a bracket.
+    match GitignoreBuilder::new("/").allow_unclosed_class(false).add_line(None, line) {
         Ok(_) => Ok(()),
-        Err(error) => Err(format!("`{line}` is no glob: {}", error.kind())),
+        Err(ignore::Error::Glob { err, .. }) => Err(format!("`{line}` is no glob: {err}")),
+        Err(error) => Err(format!("`{line}` is no glob: {error}")),
     }
 }
 
@@ -162,7 +162,7 @@ mod tests {
         for line in ["*.tmp", "/home/*/.cache", "!keep", "a/**/b/", "\\#x", "[a-c]"] {
             assert_eq!(check_exclude(line), Ok(()), "{line}");
         }
-        for line in ["", "  ", "# x", "[a", "{a,b", "a\\"] {
+        for line in ["", "  ", "# x", "[a", "{a,b", "a\\", "/a\\\\/"] {
             assert!(check_exclude(line).is_err(), "{line}");
         }
     }
