@@ -2,4 +2,5 @@
 
 mod connection;
 mod listing;
+mod posix;
 mod shell;
