@@ -116,7 +116,7 @@ impl Tree for FilesTree {
 }
 
 /// A problem with an entry that should have been read. What vanished in between is only worth a warning.
-fn problem(path: PathBuf, error: std::io::Error) -> Problem {
+pub(super) fn problem(path: PathBuf, error: std::io::Error) -> Problem {
     if error.kind() == std::io::ErrorKind::NotFound {
         Problem { path, error: "vanished before it was read".to_owned(), severity: Severity::Warning }
     } else {

@@ -9,6 +9,8 @@
 //! Each script runs over a [`connection`], which knows whom it talks to ([`link`], [`host_key`]).
 
 use std::collections::HashMap;
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -33,13 +35,18 @@ mod excludes;
 mod gnu;
 mod host;
 mod host_key;
+mod key;
 mod link;
 mod listing;
 mod node;
+pub mod onboarding;
+mod plain;
 mod plan;
+mod posix;
 mod probe;
 mod shell;
 mod stream;
+mod sudoers;
 mod transfer;
 mod tree;
 
@@ -47,10 +54,21 @@ use connection::Connection;
 use host::{Host, Way};
 use listing::{FILE, Listing, Stat};
 use plan::Plan;
+use probe::Tools;
+use shell::Shell;
 use tree::{Shared, SshTree};
 
 /// Where the outputs of commands are in a snapshot.
 const DUMPS: &str = "/dumps";
+
+/// What a machine has.
+struct Listed {
+    listing: Listing,
+    /// What could not be listed.
+    problems: Vec<Problem>,
+    /// Which device each is that is one, when that was told.
+    devices: Vec<(Vec<u8>, u64)>,
+}
 
 /// The driver.
 pub struct Ssh {
@@ -95,13 +113,7 @@ impl Ssh {
     }
 
     /// Lists the machine.
-    fn list(
-        &self,
-        host: &Host,
-        connection: &mut Connection,
-        roots: &[PathBuf],
-        with_rules: bool,
-    ) -> Result<(Listing, Vec<Problem>)> {
+    fn list(&self, host: &Host, connection: &mut Connection, roots: &[PathBuf], with_rules: bool) -> Result<Listed> {
         let none = crate::config::LeaveOut::default();
         let leave_out = if with_rules { &self.config.leave_out } else { &none };
         let limit = leave_out.exclude_larger_than;
@@ -113,27 +125,61 @@ impl Ssh {
         match host.way {
             Way::Gnu => {
                 let request = gnu::Request { tools: &host.tools, sudo, roots, leave_out, leaves_out: &leaves_out };
-                gnu::list(connection, &request)
+                let (listing, problems) = gnu::list(connection, &request)?;
+                Ok(Listed { listing, problems, devices: Vec::new() })
             }
-            Way::Posix | Way::Sftp => bail!("not yet"),
+            Way::Posix => plain::list(connection, host, roots, leave_out, &leaves_out),
+            Way::Sftp => bail!("not yet"),
         }
     }
 
     /// Every path must be there: a missing one is a disk that is not mounted or a name that is mistyped, and the rest would make a
     /// point that looks whole.
-    fn look_at_roots(&self, listing: &Listing, problems: &[Problem]) -> Result<()> {
-        for root in &self.roots {
-            if listing.has_root(root) {
-                continue;
+    fn look_at_root(&self, root: &Path, listing: &Listing, problems: &[Problem]) -> Result<()> {
+        if listing.has_root(root) {
+            return Ok(());
+        }
+        let why = problems.iter().find(|problem| problem.path == root && problem.severity == Severity::Unread);
+        let why = why.map_or("it is not there", |why| &why.error);
+        Err(anyhow!("look at {} on {}: {why}", root.display(), self.config.login.host)).hint(format!(
+            "Is something not mounted there, or may {} not look? Else take {} out of `paths` of {}.",
+            self.config.login.user,
+            root.display(),
+            self.id
+        ))
+    }
+
+    /// Sees that sudo runs what holdall runs, without a password and without a terminal.
+    ///
+    /// # Errors
+    ///
+    /// When it does not, with the lines that its sudoers file needs.
+    fn check_sudo(&self, host: &Host, connection: &mut Connection) -> Result<()> {
+        if !host.needs_sudo() {
+            return Ok(());
+        }
+        let Tools { sudo, user, .. } = &host.tools;
+        let Some(sudo) = sudo else {
+            return Err(anyhow!("{} has no sudo", self.config.login.host))
+                .hint("Install sudo there, log in as root, or take out `sudo`.");
+        };
+        let commands = match host.way {
+            Way::Gnu => {
+                vec![commands::list(&host.tools, &self.roots, &self.config.leave_out), commands::read(&host.tools)]
             }
-            let why = problems.iter().find(|problem| problem.path == *root);
-            let why = why.filter(|why| why.severity == Severity::Unread).map_or("it is not there", |why| &why.error);
-            return Err(anyhow!("look at {} on {}: {why}", root.display(), self.config.login.host)).hint(format!(
-                "Is something not mounted there, or may {} not look? Else take {} out of `paths` of {}.",
-                self.config.login.user,
-                root.display(),
-                self.id
-            ));
+            Way::Posix | Way::Sftp => bail!("not yet"),
+        };
+        for argv in &commands {
+            let words = [sudo.as_bytes(), b"-n", b"-l", b"--"].map(<[u8]>::to_vec).into_iter().chain(argv.clone());
+            let script = [shell::command(&words.collect::<Vec<_>>()), b" </dev/null >/dev/null\n".to_vec()].concat();
+            let (ended, _) = connection.capture(&script, 0)?;
+            if ended.status != 0 {
+                let why = complaints::of_sudo(&ended).map_or_else(String::new, |error| format!(": {error}"));
+                let program = String::from_utf8_lossy(&argv[0]).into_owned();
+                let lines = sudoers::lines(user, &commands)?;
+                return Err(anyhow!("sudo on {} does not let {user} run {program}{why}", self.config.login.host))
+                    .hint(format!("Put these lines into a file of /etc/sudoers.d there, with visudo:\n{lines}"));
+            }
         }
         Ok(())
     }
@@ -168,7 +214,8 @@ impl Source for Ssh {
     fn preflight(&self) -> Result<Readiness> {
         let doing = || format!("log in on {}", self.config.login.host);
         match self.reach() {
-            Ok((_, connection)) => {
+            Ok((host, mut connection)) => {
+                self.check_sudo(&host, &mut connection)?;
                 self.keep(connection);
                 Ok(Readiness::Ready)
             }
@@ -195,10 +242,12 @@ impl Source for Ssh {
             self.begin(&mut connection)?;
         }
         let listed = self.list(&host, &mut connection, &self.roots, true);
-        let (mut listing, problems) = listed.with_context(|| format!("list {}", self.config.login.host))?;
-        self.look_at_roots(&listing, &problems)?;
+        let Listed { mut listing, problems, devices } =
+            listed.with_context(|| format!("list {}", self.config.login.host))?;
+        self.roots.iter().try_for_each(|root| self.look_at_root(root, &listing, &problems))?;
         let dumps = if options.dry_run { HashMap::new() } else { add_dumps(&mut listing, &self.config.dumps)? };
-        let plan = Plan::new(listing, options.previous, false);
+        let mut plan = Plan::new(listing, options.previous, false);
+        devices.into_iter().for_each(|(path, device)| plan.set_device(Path::new(OsStr::from_bytes(&path)), device));
         Ok(Box::new(SshTree(Arc::new(Shared {
             host,
             plan,

@@ -7,7 +7,6 @@ use anyhow::{Context, Result, anyhow};
 
 use super::connection::Connection;
 use super::probe::{Tools, probe};
-use super::shell::Shell;
 use crate::config::SshLogin;
 use crate::error::Annotate;
 use crate::source::Content;
@@ -82,14 +81,13 @@ impl Host {
         work(&sftp.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
+    /// What is put before a program of the shell that must see everything.
+    pub(super) fn prefix(&self) -> Vec<u8> {
+        if self.needs_sudo() { b"sudo -n ".to_vec() } else { Vec::new() }
+    }
+
     /// Whether `sudo` is put before what is run.
     pub(super) fn needs_sudo(&self) -> bool {
         self.sudo && self.tools.uid != Some(0)
-    }
-
-    /// Runs something with a connection of its own.
-    pub(super) fn run(&self, argv: &[String]) -> Result<()> {
-        let mut connection = self.connect()?;
-        super::dump::run(&mut connection as &mut dyn Shell, argv)
     }
 }

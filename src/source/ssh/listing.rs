@@ -299,6 +299,11 @@ impl Listing {
         })
     }
 
+    /// How many files there are.
+    pub(super) fn files(&self) -> u64 {
+        self.entries.iter().filter(|entry| entry.stat.is_file()).count() as u64
+    }
+
     /// The sum of the sizes of all files in bytes.
     pub(super) fn size(&self) -> u64 {
         let files = self.entries.iter().filter(|entry| entry.stat.is_file());

@@ -4,6 +4,7 @@ use std::cmp::Ordering;
 use std::collections::HashMap;
 use std::io::{self, Read};
 use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 use std::sync::Arc;
 
 use super::listing::{Listing, Row, Steps};
@@ -40,7 +41,7 @@ impl Plan {
     }
 
     fn compare(&mut self, previous: &SavedTree, keeps_blobs: bool) {
-        let Ok(Some(root)) = previous.find(std::path::Path::new("/")) else { return };
+        let Ok(Some(root)) = previous.find(Path::new("/")) else { return };
         let mut directories: Vec<(Row, Node)> = vec![(0, root)];
         while let Some((row, saved)) = directories.pop() {
             // What cannot be read is told by whoever saves. Here it means that everything travels again.
@@ -67,6 +68,13 @@ impl Plan {
                     directories.push((child, node));
                 }
             }
+        }
+    }
+
+    /// Says which device an entry is, when the listing told it.
+    pub(super) fn set_device(&mut self, path: &Path, device: u64) {
+        if let Some(row) = self.listing.find(path) {
+            self.extras.entry(row).or_default().device = device;
         }
     }
 

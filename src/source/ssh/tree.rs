@@ -13,10 +13,12 @@ use super::commands;
 use super::complaints;
 use super::connection::Connection;
 use super::dump;
-use super::host::Host;
+use super::host::{Host, Way};
 use super::listing::{Row, Steps};
 use super::node::{Extra, node_of};
+use super::plain::in_tree_order;
 use super::plan::{Names, Plan};
+use super::posix::{Contents, Wanted};
 use super::shell::command;
 use super::stream::{Member, Members};
 use super::transfer::Transfer;
@@ -88,9 +90,9 @@ impl Tree for SshTree {
 }
 
 /// The stream, while it is read.
-struct Stream {
-    transfer: Transfer,
-    members: Members,
+enum Stream {
+    Tar(Transfer, Members),
+    Posix(Contents<Connection>),
 }
 
 /// A look at the tree.
@@ -152,6 +154,9 @@ impl Walk {
             let content = plan.listing.stat(row).is_file().then(|| shared.host.content(&path));
             return Ok(Some(self.with(row, path, &Extra::default(), content.transpose()?)));
         }
+        if shared.host.way == Way::Posix {
+            return self.plain(row, path);
+        }
         match self.member(path.as_os_str().as_bytes())? {
             Some(member) => {
                 let is_file = plan.listing.stat(row).is_file();
@@ -171,6 +176,30 @@ impl Walk {
                 let is_dir = plan.listing.stat(row).is_dir();
                 Ok(is_dir.then(|| self.with(row, path, &Extra::default(), None)))
             }
+        }
+    }
+
+    /// An entry of a machine that has no tar that could tell more.
+    fn plain(&mut self, row: Row, path: PathBuf) -> Result<Option<Entry>> {
+        let shared = Arc::clone(&self.shared);
+        let extra = shared.plan.extra(row);
+        if !shared.plan.listing.stat(row).is_file() {
+            return Ok(Some(self.with(row, path, extra, None)));
+        }
+        if self.stream.is_none() {
+            self.stream = Some(start(&self.shared)?);
+        }
+        let Some(Stream::Posix(contents)) = &mut self.stream else { return Ok(None) };
+        match contents.next()? {
+            Some((name, content)) if name == path.as_os_str().as_bytes() => match content {
+                Ok(content) => Ok(Some(self.with(row, path, extra, Some(content)))),
+                Err(error) => {
+                    let problem = super::super::files::problem(path, error);
+                    self.tell(problem.path, &problem.error, problem.severity);
+                    Ok(None)
+                }
+            },
+            _ => bail!("{} did not come", crate::output::printable(path.as_os_str())),
         }
     }
 
@@ -207,7 +236,10 @@ impl Walk {
         }
         let member = match self.ahead.take() {
             Some(member) => Some(member),
-            None => self.stream.as_mut().map(|stream| stream.members.next()).transpose()?.flatten(),
+            None => match &mut self.stream {
+                Some(Stream::Tar(_, members)) => members.next()?,
+                _ => None,
+            },
         };
         let Some(member) = member else { return Ok(None) };
         let name = member.path.strip_suffix(b"/").unwrap_or(&member.path);
@@ -226,15 +258,25 @@ impl Walk {
 
     /// Everything was asked for: is the stream over, and how did it end?
     fn end(&mut self) -> Result<()> {
-        let Some(mut stream) = self.stream.take() else { return Ok(()) };
-        if let Some(member) = self.ahead.take().map_or_else(|| stream.members.next(), |ahead| Ok(Some(ahead)))? {
+        let (transfer, mut members) = match self.stream.take() {
+            None => return Ok(()),
+            Some(Stream::Tar(transfer, members)) => (transfer, members),
+            Some(Stream::Posix(mut contents)) => {
+                if contents.next()?.is_some() {
+                    bail!("the machine sends more than it was asked for");
+                }
+                self.keep(contents.into_shell());
+                return Ok(());
+            }
+        };
+        if let Some(member) = self.ahead.take().map_or_else(|| members.next(), |ahead| Ok(Some(ahead)))? {
             let path = crate::output::printable(std::ffi::OsStr::from_bytes(&member.path));
             bail!("the machine sends {path}, which it was not asked for");
         }
-        drop(stream.members);
-        let (ended, connection) = stream.transfer.finish();
+        drop(members);
+        let (ended, connection) = transfer.finish();
         let ended = ended?;
-        *self.shared.connection.lock().unwrap_or_else(PoisonError::into_inner) = connection;
+        self.keep(connection);
         // 1: something has changed while it was read; 2: something could not be read. Both say what.
         if !(0..=2).contains(&ended.status) {
             return Err(complaints::refused(&ended, "tar"));
@@ -257,6 +299,10 @@ impl Walk {
         Ok(())
     }
 
+    fn keep(&self, connection: Option<Connection>) {
+        *self.shared.connection.lock().unwrap_or_else(PoisonError::into_inner) = connection;
+    }
+
     fn tell(&mut self, path: PathBuf, error: &str, severity: Severity) {
         if self.told.insert(path.clone()) {
             self.last.push(Problem { path, error: error.to_owned(), severity });
@@ -265,9 +311,9 @@ impl Walk {
 
     /// Why the stream broke off: whoever moves it knows better than whoever understands it.
     fn why(&mut self, error: Error) -> Error {
-        let Some(stream) = self.stream.take() else { return error };
-        drop(stream.members);
-        match stream.transfer.finish().0 {
+        let Some(Stream::Tar(transfer, members)) = self.stream.take() else { return error };
+        drop(members);
+        match transfer.finish().0 {
             Ok(ended) if ended.status > 2 || !ended.complaints.is_empty() => {
                 complaints::refused(&ended, "tar").context(error)
             }
@@ -281,9 +327,25 @@ impl Walk {
 /// Starts to read what has to travel.
 fn start(shared: &Arc<Shared>) -> Result<Stream> {
     let connection = shared.connection()?;
+    if shared.host.way == Way::Posix {
+        return Ok(Stream::Posix(Contents::read(connection, wanted(shared), &shared.host.prefix())?));
+    }
     let names = Names::new(Arc::clone(shared));
     let (transfer, output) = Transfer::start(connection, read_script(&shared.host), Box::new(names))?;
-    Ok(Stream { transfer, members: Members::read(Box::new(output))? })
+    Ok(Stream::Tar(transfer, Members::read(Box::new(output))?))
+}
+
+/// The files that have to travel from a machine without tar.
+fn wanted(shared: &Shared) -> Vec<Wanted> {
+    let (plan, mut steps, mut wanted) = (&shared.plan, shared.plan.listing.steps(), Vec::new());
+    while let Some(row) = steps.next(&plan.listing) {
+        let stat = plan.listing.stat(row);
+        if stat.is_file() && !plan.is_same(row) && !shared.dumps.contains_key(&row) {
+            let identity = (stat.inode != 0).then_some((stat.device, stat.inode));
+            wanted.push(Wanted { path: steps.path().to_vec(), size: stat.size, identity });
+        }
+    }
+    wanted
 }
 
 fn read_script(host: &Host) -> Vec<u8> {
@@ -297,6 +359,11 @@ fn fetch(host: &Host, path: &Path) -> Result<Box<dyn io::Read + Send>> {
     if host.reads_by_name() {
         return open(host.content(path)?);
     }
+    if host.way == Way::Posix {
+        let wanted = Wanted { path: path.as_os_str().as_bytes().to_vec(), size: 0, identity: None };
+        let found = Contents::read(host.connect()?, vec![wanted], &host.prefix())?.next()?;
+        return open(found.context("it did not come")?.1?);
+    }
     let name = [path.as_os_str().as_bytes(), &[0]].concat();
     let (_transfer, output) = Transfer::start(host.connect()?, read_script(host), Box::new(io::Cursor::new(name)))?;
     let member = Members::read(Box::new(output))?.next()?;
@@ -308,9 +375,4 @@ fn open(content: Content) -> Result<Box<dyn io::Read + Send>> {
         Content::Read(opener) | Content::Unsized(opener) => Ok(opener.open()?),
         Content::Stored(_) => Err(anyhow!("it is not there to be read")),
     }
-}
-
-/// A path in an order in which what is in a directory comes before what comes behind the directory.
-fn in_tree_order(path: &[u8]) -> Vec<u8> {
-    path.iter().map(|&byte| if byte == b'/' { 0 } else { byte }).collect()
 }
