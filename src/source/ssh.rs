@@ -27,6 +27,7 @@ use crate::store::SavedTree;
 
 mod auth;
 mod bridge;
+mod caches;
 mod commands;
 mod complaints;
 mod connection;
@@ -44,6 +45,7 @@ mod plain;
 mod plan;
 mod posix;
 mod probe;
+mod reading;
 mod shell;
 mod stream;
 mod sudoers;
@@ -244,6 +246,9 @@ impl Source for Ssh {
         let listed = self.list(&host, &mut connection, &self.roots, true);
         let Listed { mut listing, problems, devices } =
             listed.with_context(|| format!("list {}", self.config.login.host))?;
+        if self.config.leave_out.exclude_caches {
+            connection = caches::leave_out(&host, connection, &mut listing).context("look for cache directories")?;
+        }
         self.roots.iter().try_for_each(|root| self.look_at_root(root, &listing, &problems))?;
         let dumps = if options.dry_run { HashMap::new() } else { add_dumps(&mut listing, &self.config.dumps)? };
         let mut plan = Plan::new(listing, options.previous, false);

@@ -248,14 +248,7 @@ impl Listing {
         let key = |row: &Row| (self.entries[*row as usize].parent, self.name(*row));
         order.sort_by(|a, b| key(a).cmp(&key(b)));
         order.dedup_by(|a, b| key(a) == key(b));
-        let mut begins = vec![0; self.entries.len() + 1];
-        for row in &order {
-            begins[self.entries[*row as usize].parent as usize + 1] += 1;
-        }
-        for at in 1..begins.len() {
-            begins[at] += begins[at - 1];
-        }
-        (self.order, self.begins) = (order, begins);
+        self.set_order(order);
         (self.stack, self.here, self.left_out) = Default::default();
     }
 
@@ -301,27 +294,36 @@ impl Listing {
 
     /// How many files there are.
     pub(super) fn files(&self) -> u64 {
-        self.entries.iter().filter(|entry| entry.stat.is_file()).count() as u64
+        self.order.iter().filter(|&&row| self.stat(row).is_file()).count() as u64
     }
 
     /// The sum of the sizes of all files in bytes.
     pub(super) fn size(&self) -> u64 {
-        let files = self.entries.iter().filter(|entry| entry.stat.is_file());
-        files.map(|entry| entry.stat.size).fold(0, u64::saturating_add)
+        let files = self.order.iter().map(|&row| self.stat(row)).filter(|stat| stat.is_file());
+        files.map(|stat| stat.size).fold(0, u64::saturating_add)
     }
 
-    /// Leaves out what is below a directory.
-    pub(super) fn clear(&mut self, keep: &dyn Fn(&Self, Row) -> bool) {
+    /// Keeps only what is wanted; what is left out is so with all below it.
+    pub(super) fn keep(&mut self, is_wanted: &dyn Fn(&Self, Row) -> bool) {
         let order = std::mem::take(&mut self.order);
-        let kept: Vec<Row> = order.into_iter().filter(|&row| keep(self, row)).collect();
+        let order = order.into_iter().filter(|&row| is_wanted(self, row)).collect();
+        self.set_order(order);
+    }
+
+    /// The directory that an entry is in.
+    pub(super) fn parent(&self, row: Row) -> Row {
+        self.entries[row as usize].parent
+    }
+
+    fn set_order(&mut self, order: Vec<Row>) {
         let mut begins = vec![0; self.entries.len() + 1];
-        for row in &kept {
+        for row in &order {
             begins[self.entries[*row as usize].parent as usize + 1] += 1;
         }
         for at in 1..begins.len() {
             begins[at] += begins[at - 1];
         }
-        (self.order, self.begins) = (kept, begins);
+        (self.order, self.begins) = (order, begins);
     }
 
     /// Steps through everything in the order of a tree, parents before children.

@@ -7,9 +7,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use anyhow::{Context, Error, Result, anyhow, bail};
+use anyhow::{Error, Result, bail};
 
-use super::commands;
 use super::complaints;
 use super::connection::Connection;
 use super::dump;
@@ -17,11 +16,9 @@ use super::host::{Host, Way};
 use super::listing::{Row, Steps};
 use super::node::{Extra, node_of};
 use super::plain::in_tree_order;
-use super::plan::{Names, Plan};
-use super::posix::{Contents, Wanted};
-use super::shell::command;
-use super::stream::{Member, Members};
-use super::transfer::Transfer;
+use super::plan::Plan;
+use super::reading::{self, Stream, start};
+use super::stream::Member;
 use crate::config::SshDump;
 use crate::source::{Content, Entries, Entry, Problem, Severity, Tree};
 
@@ -44,7 +41,8 @@ impl Shared {
         self.failure.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
     }
 
-    fn connection(&self) -> Result<Connection> {
+    /// A connection for one piece of work.
+    pub(super) fn connection(&self) -> Result<Connection> {
         let kept = self.connection.lock().unwrap_or_else(PoisonError::into_inner).take();
         kept.map_or_else(|| self.host.connect(), Ok)
     }
@@ -87,12 +85,6 @@ impl Tree for SshTree {
             None => Ok(()),
         }
     }
-}
-
-/// The stream, while it is read.
-enum Stream {
-    Tar(Transfer, Members),
-    Posix(Contents<Connection>),
 }
 
 /// A look at the tree.
@@ -216,7 +208,7 @@ impl Walk {
         }
         // Whoever saves finds that, too, and only asks for it when the store has lost it.
         let (shared, path) = (Arc::clone(&self.shared), path.to_path_buf());
-        Content::new(move || fetch(&shared.host, &path).map_err(io::Error::other))
+        Content::new(move || reading::fetch(&shared.host, &path).map_err(io::Error::other))
     }
 
     fn dump(&self, row: Row, path: PathBuf, dump: &SshDump) -> Entry {
@@ -321,58 +313,5 @@ impl Walk {
             Err(cause) if cause.to_string() == super::transfer::NOT_WANTED => error,
             Err(cause) => cause,
         }
-    }
-}
-
-/// Starts to read what has to travel.
-fn start(shared: &Arc<Shared>) -> Result<Stream> {
-    let connection = shared.connection()?;
-    if shared.host.way == Way::Posix {
-        return Ok(Stream::Posix(Contents::read(connection, wanted(shared), &shared.host.prefix())?));
-    }
-    let names = Names::new(Arc::clone(shared));
-    let (transfer, output) = Transfer::start(connection, read_script(&shared.host), Box::new(names))?;
-    Ok(Stream::Tar(transfer, Members::read(Box::new(output))?))
-}
-
-/// The files that have to travel from a machine without tar.
-fn wanted(shared: &Shared) -> Vec<Wanted> {
-    let (plan, mut steps, mut wanted) = (&shared.plan, shared.plan.listing.steps(), Vec::new());
-    while let Some(row) = steps.next(&plan.listing) {
-        let stat = plan.listing.stat(row);
-        if stat.is_file() && !plan.is_same(row) && !shared.dumps.contains_key(&row) {
-            let identity = (stat.inode != 0).then_some((stat.device, stat.inode));
-            wanted.push(Wanted { path: steps.path().to_vec(), size: stat.size, identity });
-        }
-    }
-    wanted
-}
-
-fn read_script(host: &Host) -> Vec<u8> {
-    let mut script = command(&commands::privileged(&host.tools, host.needs_sudo(), commands::read(&host.tools)));
-    script.push(b'\n');
-    script
-}
-
-/// Reads one file, over a connection of its own.
-fn fetch(host: &Host, path: &Path) -> Result<Box<dyn io::Read + Send>> {
-    if host.reads_by_name() {
-        return open(host.content(path)?);
-    }
-    if host.way == Way::Posix {
-        let wanted = Wanted { path: path.as_os_str().as_bytes().to_vec(), size: 0, identity: None };
-        let found = Contents::read(host.connect()?, vec![wanted], &host.prefix())?.next()?;
-        return open(found.context("it did not come")?.1?);
-    }
-    let name = [path.as_os_str().as_bytes(), &[0]].concat();
-    let (_transfer, output) = Transfer::start(host.connect()?, read_script(host), Box::new(io::Cursor::new(name)))?;
-    let member = Members::read(Box::new(output))?.next()?;
-    open(member.and_then(|member| member.content).context("it did not come")?)
-}
-
-fn open(content: Content) -> Result<Box<dyn io::Read + Send>> {
-    match content {
-        Content::Read(opener) | Content::Unsized(opener) => Ok(opener.open()?),
-        Content::Stored(_) => Err(anyhow!("it is not there to be read")),
     }
 }
