@@ -4,3 +4,4 @@ mod connection;
 mod excludes;
 mod listing;
 mod shell;
+mod sudoers;
