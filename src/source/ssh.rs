@@ -167,7 +167,10 @@ impl Ssh {
         };
         let commands = match host.way {
             Way::Gnu => {
-                vec![commands::list(&host.tools, &self.roots, &self.config.leave_out), commands::read(&host.tools)]
+                vec![
+                    commands::list(&host.tools, &self.roots, &self.config.leave_out, true),
+                    commands::read(&host.tools),
+                ]
             }
             Way::Posix | Way::Sftp => bail!("not yet"),
         };

@@ -3,7 +3,9 @@
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
+use super::excludes::prune;
 use super::probe::Tools;
+use super::sudoers::can_say;
 use crate::config::LeaveOut;
 
 /// A program with its arguments.
@@ -13,14 +15,19 @@ pub(super) type Argv = Vec<Vec<u8>>;
 /// where it leads to, each up to a NUL.
 pub(super) const FORMAT: &str = r"%y/%m/%U/%G/%s/%T@/%C@/%i/%n/%D\0%p\0%l\0";
 
-/// Lists everything below `roots`; without what is left out, as far as find can tell.
-pub(super) fn list(tools: &Tools, roots: &[PathBuf], leave_out: &LeaveOut) -> Argv {
+/// Lists everything below `roots`; without what is left out, as far as find can tell, and sudoers can say when it is run with `sudo`.
+pub(super) fn list(tools: &Tools, roots: &[PathBuf], leave_out: &LeaveOut, sudo: bool) -> Argv {
     let mut argv = vec![tools.find.clone().unwrap_or_default().into_bytes()];
     argv.extend(roots.iter().map(|root| root.as_os_str().as_bytes().to_vec()));
     if leave_out.one_file_system {
         argv.push(b"-xdev".to_vec());
     }
-    argv.extend(super::excludes::prune(&leave_out.exclude, roots));
+    // To tell find less is always right: what it lists is looked at once more.
+    let can_be_said = |line: &&String| {
+        !sudo || line.starts_with('!') || prune(&[(*line).clone()], roots).iter().all(|word| can_say(word))
+    };
+    let lines: Vec<String> = leave_out.exclude.iter().filter(can_be_said).cloned().collect();
+    argv.extend(prune(&lines, roots));
     argv.extend([b"-printf".to_vec(), FORMAT.as_bytes().to_vec()]);
     argv
 }

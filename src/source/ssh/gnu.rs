@@ -40,7 +40,7 @@ pub(super) struct Request<'r> {
 /// Lists everything below the configured paths. Those that are not there are not in the listing.
 pub(super) fn list(shell: &mut dyn Shell, request: &Request<'_>) -> Result<(Listing, Vec<Problem>)> {
     let Request { tools, sudo, roots, leave_out, .. } = *request;
-    let find = commands::privileged(tools, sudo, commands::list(tools, roots, leave_out));
+    let find = commands::privileged(tools, sudo, commands::list(tools, roots, leave_out, sudo));
     let script = script(tools, &above(roots), &find);
     let mut reader = Reader::new(request);
     let ended = if tools.gzip.is_some() {
