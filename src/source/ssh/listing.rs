@@ -82,6 +82,8 @@ struct Entry {
     name: u64,
     name_length: u16,
     target_length: u16,
+    /// It only leads to a configured path.
+    is_above: bool,
 }
 
 /// All entries.
@@ -111,6 +113,7 @@ impl Listing {
             name: 0,
             name_length: 0,
             target_length: 0,
+            is_above: true,
         };
         Self {
             entries: vec![top],
@@ -144,6 +147,7 @@ impl Listing {
         let parent = self.make_known(&path[..slash])?;
         let stat = Stat { mode: DIRECTORY | 0o755, ..Stat::default() };
         let row = self.push(parent, &path[slash + 1..], stat, b"")?;
+        self.entries[row as usize].is_above = true;
         self.known.insert(path.to_vec(), row);
         Ok(row)
     }
@@ -151,7 +155,8 @@ impl Listing {
     /// Adds a file that the machine does not have, and the directories above it.
     pub(super) fn add_file(&mut self, path: &Path, stat: Stat) -> Result<Row> {
         let row = self.make_known(path.as_os_str().as_bytes())?;
-        self.entries[row as usize].stat = stat;
+        let entry = &mut self.entries[row as usize];
+        (entry.stat, entry.is_above) = (stat, false);
         Ok(row)
     }
 
@@ -171,7 +176,7 @@ impl Listing {
             let (name_at, _) = self.remember(&name, target)?;
             let target_length = u16::try_from(target.len()).context("a link that is too long")?;
             self.entries[row as usize] =
-                Entry { stat, parent, name: name_at, name_length: name.len() as u16, target_length };
+                Entry { stat, parent, name: name_at, name_length: name.len() as u16, target_length, is_above: false };
         }
         self.here = path.to_vec();
         self.stack = vec![(row, path.len())];
@@ -230,7 +235,7 @@ impl Listing {
         let row = Row::try_from(self.entries.len()).context("more entries than can be counted")?;
         let (name_at, name_length) = self.remember(name, target)?;
         let target_length = u16::try_from(target.len()).context("a link that is too long")?;
-        self.entries.push(Entry { stat, parent, name: name_at, name_length, target_length });
+        self.entries.push(Entry { stat, parent, name: name_at, name_length, target_length, is_above: false });
         Ok(row)
     }
 
@@ -265,6 +270,11 @@ impl Listing {
         let entry = &self.entries[row as usize];
         let begin = entry.name as usize;
         &self.names[begin..begin + usize::from(entry.name_length)]
+    }
+
+    /// Whether it is a directory that only leads to a configured path.
+    pub(super) fn is_above(&self, row: Row) -> bool {
+        self.entries[row as usize].is_above
     }
 
     /// Where a symbolic link leads.

@@ -132,7 +132,11 @@ pub fn survey(config: &SshConfig) -> Result<Survey> {
         Way::Posix => "find, stat and cat: extended attributes and ACLs are not read",
         Way::Sftp => "SFTP only: extended attributes, ACLs and hard links are not seen",
     };
-    let Host { tools, .. } = host;
-    let system = if tools.other.is_empty() { tools.system } else { format!("{}, {}", tools.system, tools.other) };
+    let tools = host.tools;
+    let system = if host.way == Way::Gnu || tools.other.is_empty() {
+        tools.system
+    } else {
+        format!("{}, {}", tools.system, tools.other)
+    };
     Ok(Survey { system, way, paths, unread })
 }

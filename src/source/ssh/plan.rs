@@ -83,6 +83,11 @@ impl Plan {
         self.same[row as usize]
     }
 
+    /// Whether an entry is given without being asked for.
+    pub(super) fn need_not_travel(&self, row: Row) -> bool {
+        self.is_same(row) || self.listing.is_above(row)
+    }
+
     /// What is known of an entry that is as it was saved, beyond the listing.
     pub(super) fn extra(&self, row: Row) -> &Extra {
         self.extras.get(&row).unwrap_or(&NOTHING)
@@ -115,7 +120,7 @@ impl Read for Names {
         while filled < buffer.len() {
             if self.given == self.rest.len() {
                 let Some(row) = self.steps.next(&self.shared.plan.listing) else { break };
-                if self.shared.plan.is_same(row) || self.shared.dumps.contains_key(&row) {
+                if self.shared.plan.need_not_travel(row) || self.shared.dumps.contains_key(&row) {
                     continue;
                 }
                 self.rest.clear();

@@ -42,7 +42,7 @@ for program in find tar gzip sudo; do say "$program" "$(command -v "$program" 2>
 say find-version "$(find --version 2>/dev/null </dev/null)"
 say tar-version "$(tar --version 2>/dev/null </dev/null)"
 case $(tar --help 2>/dev/null </dev/null) in *--xattrs*) say tar-xattrs yes;; esac
-case $(busybox 2>/dev/null </dev/null) in BusyBox*) say other "$(busybox 2>/dev/null </dev/null)";; esac
+case $(busybox 2>/dev/null </dev/null) in BusyBox*) say other "$(busybox 2>/dev/null </dev/null | head -n 1)";; esac
 true
 "#;
 

@@ -138,7 +138,7 @@ impl Walk {
         if let Some(dump) = shared.dumps.get(&row) {
             return Ok(Some(self.dump(row, path, dump)));
         }
-        if plan.is_same(row) {
+        if plan.need_not_travel(row) {
             let content = plan.listing.stat(row).is_file().then(|| self.unchanged(row, &path));
             return Ok(Some(self.with(row, path, plan.extra(row), content)));
         }
@@ -240,7 +240,7 @@ impl Walk {
         }
         let plan = &self.shared.plan;
         let shown = Path::new(std::ffi::OsStr::from_bytes(name));
-        let is_wanted = plan.listing.find(shown).is_some_and(|row| !plan.is_same(row));
+        let is_wanted = plan.listing.find(shown).is_some_and(|row| !plan.need_not_travel(row));
         if !is_wanted || in_tree_order(name) < in_tree_order(path) {
             bail!("the machine sends {}, which it was not asked for now", crate::output::printable(shown.as_os_str()));
         }
