@@ -91,7 +91,7 @@ impl Extracted {
         self.unrestored > 0
     }
 
-    fn add(&mut self, problem: Problem) {
+    pub(crate) fn add(&mut self, problem: Problem) {
         let counter = match problem.severity {
             Severity::Warning => &mut self.warnings,
             Severity::Unread => &mut self.unrestored,
@@ -133,7 +133,7 @@ impl Change {
 pub struct Action<'a> {
     /// What happens.
     pub change: Change,
-    /// Where, on this machine.
+    /// Where, on the machine that it is restored to.
     pub path: &'a Path,
     /// What is restored.
     pub node: &'a Node,
@@ -151,7 +151,7 @@ impl Watch {
         Self(Arc::new(tell))
     }
 
-    fn tell(&self, action: &Action<'_>) -> Result<()> {
+    pub(crate) fn tell(&self, action: &Action<'_>) -> Result<()> {
         (self.0)(action)
     }
 }
@@ -211,7 +211,7 @@ fn open_target(target: &Path, options: &RestoreOptions) -> Result<Option<Directo
 }
 
 /// How many bytes are going to be restored, when that can be told without reading the whole tree twice.
-fn total(saved: &SavedTree, wanted: &Path) -> Result<Option<u64>> {
+pub(crate) fn total(saved: &SavedTree, wanted: &Path) -> Result<Option<u64>> {
     if name::components(wanted)?.is_empty() {
         return Ok(saved.point().bytes);
     }

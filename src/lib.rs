@@ -2,6 +2,7 @@
 //!
 //! This library exists for the `holdall` binary and its tests; it is not a stable API. `doc/design.md` is the map.
 
+pub mod archive;
 pub mod cleanup;
 pub mod cli;
 pub mod commands;

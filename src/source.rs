@@ -7,9 +7,10 @@ use std::fmt;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-use anyhow::Result;
+use anyhow::{Result, anyhow};
 
-use crate::extract::{Extracted, RestoreOptions};
+use crate::error::{Annotate, ExitCode};
+use crate::extract::{Extracted, Layout, RestoreOptions};
 use crate::monitor::Monitor;
 use crate::store::format::BlobId;
 use crate::store::{Node, SavedTree};
@@ -53,6 +54,26 @@ pub trait Source: Send + Sync {
         options: &RestoreOptions,
         monitor: &dyn Monitor,
     ) -> Result<Extracted>;
+
+    /// Puts a saved tree, or the part of it that `options` name, below a directory of the machine that this source is. The tree may be that of any item of
+    /// any source.
+    ///
+    /// # Errors
+    ///
+    /// As [`crate::extract::extract`] has them for a directory here; exit code [`ExitCode::Usage`] when there is no other machine.
+    fn restore_to(
+        &self,
+        saved: &SavedTree,
+        directory: &Path,
+        layout: Layout,
+        options: &RestoreOptions,
+        monitor: &dyn Monitor,
+    ) -> Result<Extracted> {
+        let _ = (saved, layout, options, monitor);
+        Err(anyhow!("this source is no other machine on which {} could be", directory.display()))
+            .hint("Without the name of a source before it, DIR is a directory of this machine.")
+            .exit(ExitCode::Usage)
+    }
 }
 
 /// How an item is opened.

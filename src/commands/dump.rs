@@ -1,21 +1,20 @@
 //! `holdall dump`: one file to standard output, or a directory as tar.
 //!
-//! How an archive is made of a tree is in [`archive`].
+//! How an archive is made of a tree is in [`crate::archive`].
 
+use std::ffi::OsStr;
 use std::io::{self, IsTerminal, Write};
+use std::os::unix::ffi::OsStrExt;
 
 use anyhow::{Context as _, Result, anyhow};
 
 use super::{Context, open_store};
+use crate::archive::{self, Archive, Sink};
 use crate::error::{Annotate, ExitCode};
 use crate::extract::Chosen;
 use crate::output::printable;
 use crate::store::{Node, NodeType};
 use crate::timeline::Timeline;
-
-mod archive;
-
-use archive::Archive;
 
 /// Arguments of `dump`.
 #[derive(Debug, clap::Args)]
@@ -66,9 +65,27 @@ fn file(chosen: &Chosen, node: &Node, context: &Context) -> Result<ExitCode> {
 
 fn directory(chosen: &Chosen, node: Node, context: &Context) -> Result<ExitCode> {
     let mut writer = context.output.writer();
-    let mut archive = Archive::new(&chosen.saved, &mut writer);
-    let is_complete = archive.add_tree(chosen.path(), node)?;
+    let mut told = Told { is_complete: true };
+    let mut archive = Archive::new(&chosen.saved, &mut writer, &mut told);
+    let name = archive::name(chosen.path())?;
+    if name.is_empty() {
+        archive.add_content(name, &node)?
+    } else {
+        archive.add(name, &node)?
+    }
     archive.finish()?;
     writer.flush()?;
-    Ok(if is_complete { ExitCode::Done } else { ExitCode::Incomplete })
+    Ok(if told.is_complete { ExitCode::Done } else { ExitCode::Incomplete })
+}
+
+/// Says what is not in the archive.
+struct Told {
+    is_complete: bool,
+}
+
+impl Sink for Told {
+    fn leave_out(&mut self, name: &[u8], why: &str) {
+        tracing::error!("left out {}: {}", printable(OsStr::from_bytes(name)), printable(why.as_ref()));
+        self.is_complete = false;
+    }
 }

@@ -1,4 +1,4 @@
-//! `holdall restore`: bring a point, or a part of it, back to where it came from or below a directory.
+//! `holdall restore`: bring a point, or a part of it, back to where it came from, or below a directory here or of another machine.
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
@@ -21,6 +21,10 @@ use crate::store::{SaveOptions, Store};
 use crate::timeline::{Point, SAFETY_SUFFIX, Timeline};
 use crate::ui;
 
+mod destination;
+
+use destination::Destination;
+
 /// How many problems are named; the JSON report has more.
 const PROBLEMS_SHOWN: usize = 20;
 
@@ -35,7 +39,7 @@ pub struct RestoreArgs {
     )]
     spec: String,
 
-    /// Restore below this directory; with :PATH, what is in PATH lands in it
+    /// Restore below this directory, or below ssh.NAME:/DIR on that machine; with :PATH, what is in PATH lands in it
     #[arg(long, value_name = "DIR")]
     to: Option<PathBuf>,
 
@@ -67,6 +71,7 @@ pub struct RestoreArgs {
 /// Runs `restore`.
 pub fn run(args: &RestoreArgs, context: &Context) -> Result<ExitCode> {
     let config = context.config()?;
+    let destination = args.to.as_deref().map(|to| Destination::parse(to, &config)).transpose()?;
     let store = open_store(context, &config)?;
     let points = store.points()?;
     let chosen = Chosen::open(&store, &points, &args.spec)?;
@@ -86,10 +91,12 @@ pub fn run(args: &RestoreArgs, context: &Context) -> Result<ExitCode> {
         verify: args.verify,
         watch: watch(args, context),
     };
-    let extracted = match &args.to {
-        Some(directory) => {
-            let layout = if chosen.path.is_some() { Layout::Contents } else { Layout::WholePath };
-            extract(&chosen.saved, directory, layout, &options, &*context.monitor)?
+    let layout = if chosen.path.is_some() { Layout::Contents } else { Layout::WholePath };
+    let extracted = match &destination {
+        Some(Destination::Here(directory)) => extract(&chosen.saved, directory, layout, &options, &*context.monitor)?,
+        Some(Destination::Machine { source, directory }) => {
+            let source = Job::find(&config, source).exit(ExitCode::Usage)?.source;
+            source.restore_to(&chosen.saved, directory, layout, &options, &*context.monitor)?
         }
         None => in_place(args, context, &config, &store, &points, &chosen, &options)?,
     };

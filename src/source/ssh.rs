@@ -21,11 +21,12 @@ use super::{Item, OpenOptions, Problem, Readiness, Severity, Source, Tree};
 use crate::cleanup::Guard;
 use crate::config::{SshConfig, SshDump};
 use crate::error::{Annotate, chain};
-use crate::extract::{Extracted, RestoreOptions};
+use crate::extract::{Extracted, Layout, RestoreOptions};
 use crate::monitor::Monitor;
 use crate::store::SavedTree;
 
 mod auth;
+mod back;
 mod bridge;
 mod caches;
 mod commands;
@@ -41,17 +42,20 @@ mod link;
 mod listing;
 mod node;
 pub mod onboarding;
+mod pipe;
 mod plain;
 mod plan;
 mod posix;
 mod probe;
 mod reading;
+mod restore;
 mod shell;
 mod stream;
 mod sudoers;
 mod transfer;
 mod tree;
 
+use back::Back;
 use connection::Connection;
 use host::{Host, Way};
 use listing::{FILE, Listing, Stat};
@@ -157,6 +161,20 @@ impl Ssh {
     ///
     /// When it does not, with the lines that its sudoers file needs.
     fn check_sudo(&self, host: &Host, connection: &mut Connection) -> Result<()> {
+        let commands = match host.way {
+            Way::Gnu => {
+                vec![
+                    commands::list(&host.tools, &self.roots, &self.config.leave_out, true),
+                    commands::read(&host.tools),
+                ]
+            }
+            Way::Posix | Way::Sftp => return Ok(()),
+        };
+        self.check_allowed(host, connection, &commands)
+    }
+
+    /// Sees that sudo runs these programs, if it is to be used.
+    fn check_allowed(&self, host: &Host, connection: &mut Connection, commands: &[commands::Argv]) -> Result<()> {
         if !host.needs_sudo() {
             return Ok(());
         }
@@ -165,23 +183,14 @@ impl Ssh {
             return Err(anyhow!("{} has no sudo", self.config.login.host))
                 .hint("Install sudo there, log in as root, or take out `sudo`.");
         };
-        let commands = match host.way {
-            Way::Gnu => {
-                vec![
-                    commands::list(&host.tools, &self.roots, &self.config.leave_out, true),
-                    commands::read(&host.tools),
-                ]
-            }
-            Way::Posix | Way::Sftp => bail!("not yet"),
-        };
-        for argv in &commands {
+        for argv in commands {
             let words = [sudo.as_bytes(), b"-n", b"-l", b"--"].map(<[u8]>::to_vec).into_iter().chain(argv.clone());
             let script = [shell::command(&words.collect::<Vec<_>>()), b" </dev/null >/dev/null\n".to_vec()].concat();
             let (ended, _) = connection.capture(&script, 0)?;
             if ended.status != 0 {
                 let why = complaints::of_sudo(&ended).map_or_else(String::new, |error| format!(": {error}"));
                 let program = String::from_utf8_lossy(&argv[0]).into_owned();
-                let lines = sudoers::lines(user, &commands)?;
+                let lines = sudoers::lines(user, commands)?;
                 return Err(anyhow!("sudo on {} does not let {user} run {program}{why}", self.config.login.host))
                     .hint(format!("Put these lines into a file of /etc/sudoers.d there, with visudo:\n{lines}"));
             }
@@ -266,18 +275,29 @@ impl Source for Ssh {
         }))))
     }
 
-    fn overwritten(&self, _item: &Item, _saved: &SavedTree, _path: Option<&Path>) -> Result<Option<Box<dyn Tree>>> {
-        bail!("not yet")
+    fn overwritten(&self, item: &Item, saved: &SavedTree, path: Option<&Path>) -> Result<Option<Box<dyn Tree>>> {
+        self.to_be_overwritten(item, saved, path)
     }
 
     fn restore(
         &self,
         _item: &Item,
-        _saved: &SavedTree,
-        _options: &RestoreOptions,
-        _monitor: &dyn Monitor,
+        saved: &SavedTree,
+        options: &RestoreOptions,
+        monitor: &dyn Monitor,
     ) -> Result<Extracted> {
-        bail!("not yet")
+        self.bring_back(&Back { saved, directory: None, layout: Layout::WholePath, options }, monitor)
+    }
+
+    fn restore_to(
+        &self,
+        saved: &SavedTree,
+        directory: &Path,
+        layout: Layout,
+        options: &RestoreOptions,
+        monitor: &dyn Monitor,
+    ) -> Result<Extracted> {
+        self.bring_back(&Back { saved, directory: Some(directory), layout, options }, monitor)
     }
 
     fn wants_previous(&self) -> bool {

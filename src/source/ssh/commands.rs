@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use super::excludes::prune;
 use super::probe::Tools;
+use super::shell::command;
 use super::sudoers::can_say;
 use crate::config::LeaveOut;
 
@@ -50,6 +51,27 @@ pub(super) fn read(tools: &Tools) -> Argv {
     argv.into_iter().map(String::into_bytes).collect()
 }
 
+/// Unpacks the archive on standard input below the root.
+///
+/// - The target of a restore is a part of the names, so that the arguments are always the same; tar makes the directories on the way.
+/// - `--absolute-names`: else every link that leads upwards is an empty file until the end, and stays one if tar is ended before. Names that
+///   lead elsewhere are not in the archive.
+/// - `--acls` takes ACLs away where the point has none.
+/// - Not `--keep-directory-symlink`: a link that stands where the point has a directory is replaced and not followed.
+pub(super) fn write(tools: &Tools) -> Argv {
+    let mut argv = vec![tools.tar.clone().unwrap_or_default()];
+    argv.extend(
+        ["--extract", "--file=-", "--directory=/", "--absolute-names", "--numeric-owner", "--same-owner"]
+            .map(str::to_owned),
+    );
+    argv.push("--same-permissions".to_owned());
+    if tools.tar_has_xattrs {
+        argv.extend(["--acls", "--xattrs", "--xattrs-include=*"].map(str::to_owned));
+    }
+    argv.extend(["--quoting-style=escape", "--warning=no-timestamp"].map(str::to_owned));
+    argv.into_iter().map(String::into_bytes).collect()
+}
+
 /// The same with `sudo -n` before it, when that is wanted.
 pub(super) fn privileged(tools: &Tools, sudo: bool, argv: Argv) -> Argv {
     if !sudo {
@@ -58,4 +80,9 @@ pub(super) fn privileged(tools: &Tools, sudo: bool, argv: Argv) -> Argv {
     let program = tools.sudo.clone().unwrap_or_else(|| "sudo".to_owned());
     let before = [program.into_bytes(), b"-n".to_vec(), b"--".to_vec()];
     before.into_iter().chain(argv).collect()
+}
+
+/// A script that runs a program as it is.
+pub(super) fn script(argv: &Argv) -> Vec<u8> {
+    [&command(argv), b"\n".as_slice()].concat()
 }

@@ -12,7 +12,6 @@ use super::connection::Connection;
 use super::host::{Host, Way};
 use super::plan::Names;
 use super::posix::{Contents, Wanted};
-use super::shell::command;
 use super::stream::Members;
 use super::transfer::Transfer;
 use super::tree::Shared;
@@ -36,8 +35,7 @@ pub(super) fn start(shared: &Arc<Shared>) -> Result<Stream> {
 
 /// Starts tar, which reads the files of these names, each with a NUL behind it.
 fn tar(host: &Host, connection: Connection, names: Box<dyn Read + Send>) -> Result<(Transfer, Members)> {
-    let mut script = command(&commands::privileged(&host.tools, host.needs_sudo(), commands::read(&host.tools)));
-    script.push(b'\n');
+    let script = commands::script(&commands::privileged(&host.tools, host.needs_sudo(), commands::read(&host.tools)));
     let (transfer, output) = Transfer::start(connection, script, names)?;
     Ok((transfer, Members::read(Box::new(output))?))
 }

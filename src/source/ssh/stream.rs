@@ -16,7 +16,6 @@ use anyhow::{Context, Result, bail};
 
 use crate::source::Content;
 
-mod acl;
 mod blocks;
 mod body;
 mod content;

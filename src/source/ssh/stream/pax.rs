@@ -2,9 +2,9 @@
 
 use std::io;
 
-use super::acl;
 use super::blocks::malformed;
 use super::sparse::Segment;
+use crate::archive::acl;
 
 /// What the extended attributes of one entry may have together, in bytes. Those of 64 members wait in memory.
 const XATTRS: usize = 1 << 20;

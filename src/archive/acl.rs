@@ -1,9 +1,9 @@
-//! ACLs as text, which is how tar sends them, made what the kernel gives (`linux/posix_acl_xattr.h`).
+//! ACLs as text, which is how tar sends and takes them, and as the kernel has them (`linux/posix_acl_xattr.h`).
 
 /// The attribute of what counts for an entry itself.
-pub(super) const ACCESS: &str = "system.posix_acl_access";
+pub(crate) const ACCESS: &str = "system.posix_acl_access";
 /// The attribute of what is given to what is made in a directory.
-pub(super) const DEFAULT: &str = "system.posix_acl_default";
+pub(crate) const DEFAULT: &str = "system.posix_acl_default";
 
 const VERSION: u32 = 2;
 /// The number of an entry that is about nobody in particular.
@@ -14,7 +14,7 @@ const UNDEFINED: u32 = u32::MAX;
 /// # Errors
 ///
 /// When it is not well-formed, or says a name and no number: what a name means, only the machine knows.
-pub(super) fn binary(text: &[u8]) -> Result<Vec<u8>, String> {
+pub(crate) fn binary(text: &[u8]) -> Result<Vec<u8>, String> {
     let mut entries = Vec::new();
     for line in text.split(|byte| matches!(byte, b'\n' | b',')) {
         let line = line.split(|&byte| byte == b'#').next().unwrap_or_default().trim_ascii();
@@ -31,6 +31,26 @@ pub(super) fn binary(text: &[u8]) -> Result<Vec<u8>, String> {
         value.extend_from_slice(&id.to_le_bytes());
     }
     Ok(value)
+}
+
+/// The text of an ACL with numbers in place of names; `None` when the value is none that the kernel would give.
+pub(super) fn text(value: &[u8]) -> Option<String> {
+    let entries = value.strip_prefix(&VERSION.to_le_bytes())?;
+    let mut words = Vec::new();
+    for entry in entries.chunks(8) {
+        let &[tag, 0, permissions, 0, a, b, c, d] = entry else { return None };
+        let kind = match tag {
+            0x01 | 0x02 => "user",
+            0x04 | 0x08 => "group",
+            0x10 => "mask",
+            0x20 => "other",
+            _ => return None,
+        };
+        let who = if matches!(tag, 0x02 | 0x08) { u32::from_le_bytes([a, b, c, d]).to_string() } else { String::new() };
+        let letter = |bit, letter| if permissions & bit == 0 { '-' } else { letter };
+        words.push(format!("{kind}:{who}:{}{}{}", letter(4, 'r'), letter(2, 'w'), letter(1, 'x')));
+    }
+    (!words.is_empty()).then(|| words.join(","))
 }
 
 /// Tag, permissions and number of `user:1000:r--`. Some tars write the number behind a name: `user:me:r--:1000`.
@@ -84,6 +104,7 @@ mod tests {
         let length = lgetxattr(place.path(), ACCESS, &mut buffer).unwrap();
         let told = Command::new("getfacl").args(["-cn"]).arg(place.path()).output().unwrap().stdout;
         assert_eq!(binary(&told).unwrap(), &buffer[..length]);
+        assert_eq!(binary(text(&buffer[..length]).unwrap().as_bytes()).unwrap(), &buffer[..length]);
         let commas: Vec<u8> = told.iter().map(|&byte| if byte == b'\n' { b',' } else { byte }).collect();
         assert_eq!(binary(&commas).unwrap(), &buffer[..length]);
     }
@@ -93,6 +114,15 @@ mod tests {
         let with_number = binary(b"user:me:rw-:1000").unwrap();
         assert_eq!(with_number, binary(b"user:1000:rw-").unwrap());
         assert!(binary(b"user:me:rw-").unwrap_err().contains("a name"));
+    }
+
+    #[test]
+    fn value_that_is_no_acl_has_no_text() {
+        let good = binary(b"user::rwx,group:7:r--").unwrap();
+        assert_eq!(text(&good).unwrap(), "user::rwx,group:7:r--");
+        for bad in [&b""[..], b"\x01\0\0\0", b"\x02\0\0\0", &good[..good.len() - 1], &[&good[..], &[9; 8]].concat()] {
+            assert_eq!(text(bad), None, "{bad:?}");
+        }
     }
 
     #[test]

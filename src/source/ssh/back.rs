@@ -1,0 +1,163 @@
+//! Bringing a point back onto its machine, or another: what stands there now, and what of it is going to be overwritten.
+
+use std::collections::HashSet;
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+
+use anyhow::{Context, Result, anyhow};
+
+use super::connection::Connection;
+use super::host::{Host, Way};
+use super::listing::{Listing, Row};
+use super::plan::Plan;
+use super::restore::{Restore, Standing};
+use super::tree::{Shared, SshTree};
+use super::{DUMPS, Listed, Ssh, commands};
+use crate::error::Annotate;
+use crate::extract::{Extracted, Layout, RestoreOptions};
+use crate::monitor::Monitor;
+use crate::source::{Item, Tree};
+use crate::store::{Node, SavedTree};
+
+/// What is to be brought back, and how.
+pub(super) struct Back<'b> {
+    pub(super) saved: &'b SavedTree,
+    /// `None`: to where it came from.
+    pub(super) directory: Option<&'b Path>,
+    pub(super) layout: Layout,
+    pub(super) options: &'b RestoreOptions,
+}
+
+/// What stands where a point goes, as far as somebody may look.
+struct Now {
+    listing: Listing,
+    /// What was looked at.
+    roots: Vec<PathBuf>,
+    /// Whether some of that was left out.
+    with_rules: bool,
+}
+
+impl Ssh {
+    /// Puts a point, or a part of it, onto this machine.
+    pub(super) fn bring_back(&self, back: &Back<'_>, monitor: &dyn Monitor) -> Result<Extracted> {
+        let (host, mut connection) = self.reach().with_context(|| format!("log in on {}", self.config.login.host))?;
+        if host.way != Way::Gnu {
+            return Err(anyhow!("{} has no GNU tar, with which holdall restores", self.config.login.host))
+                .hint("Restore with --to DIR here, and copy it there.");
+        }
+        let writer = commands::write(&host.tools);
+        if !back.options.dry_run {
+            let needed = [commands::read(&host.tools), writer.clone()];
+            let needed = if back.options.verify { &needed[..] } else { &needed[1..] };
+            self.check_allowed(&host, &mut connection, needed)?;
+        }
+        let now = match back.directory {
+            None => self.look_in_place(&host, &mut connection, back.saved, back.options.path.as_deref())?,
+            Some(directory) => self.look_at_directory(&host, &mut connection, directory)?,
+        };
+        let target = back.directory.unwrap_or(Path::new("/"));
+        let is_empty = now.listing.find(target).is_none_or(|row| now.listing.children(row).is_empty());
+        let sudo = host.needs_sudo();
+        let restore = Restore {
+            saved: back.saved,
+            target,
+            layout: back.layout,
+            options: back.options,
+            made: &[PathBuf::from(DUMPS)],
+            reader: &commands::privileged(&host.tools, sudo, commands::read(&host.tools)),
+            writer: &commands::privileged(&host.tools, sudo, writer),
+            is_root: sudo || host.tools.uid == Some(0),
+            is_empty,
+            standing: &|path| self.standing(&now, Path::new(OsStr::from_bytes(path))),
+        };
+        restore.run(&mut connection, monitor)
+    }
+
+    /// What a restore of this point would overwrite, as a tree; `None` when that is nothing.
+    pub(super) fn to_be_overwritten(
+        &self,
+        _item: &Item,
+        saved: &SavedTree,
+        path: Option<&Path>,
+    ) -> Result<Option<Box<dyn Tree>>> {
+        let (host, mut connection) = self.reach().with_context(|| format!("log in on {}", self.config.login.host))?;
+        let Now { mut listing, .. } = self.look_in_place(&host, &mut connection, saved, path)?;
+        let there = in_both(&listing, saved)?;
+        if !there.iter().any(|&row| !listing.stat(row).is_dir()) {
+            return Ok(None);
+        }
+        listing.keep(&|_, row| there.contains(&row));
+        let plan = Plan::new(listing, Some(saved), true);
+        Ok(Some(Box::new(SshTree(Arc::new(Shared {
+            host,
+            plan,
+            problems: Vec::new(),
+            dumps: Default::default(),
+            connection: Mutex::new(Some(connection)),
+            failure: Mutex::default(),
+        })))))
+    }
+
+    /// Looks at what a point, or the part at `path`, would be put over.
+    fn look_in_place(
+        &self,
+        host: &Host,
+        connection: &mut Connection,
+        saved: &SavedTree,
+        path: Option<&Path>,
+    ) -> Result<Now> {
+        // Sudo lets us list what is backed up, in just this way.
+        let with_rules = host.needs_sudo();
+        let roots = match path {
+            _ if with_rules => self.roots.clone(),
+            Some(path) => vec![path.to_path_buf()],
+            None => saved.roots().iter().filter(|root| *root != Path::new(DUMPS)).cloned().collect(),
+        };
+        let listed = self.list(host, connection, &roots, with_rules);
+        let Listed { listing, .. } = listed.with_context(|| format!("list {}", self.config.login.host))?;
+        Ok(Now { listing, roots, with_rules })
+    }
+
+    /// Looks at a directory that something is to be put into, as who is logged in.
+    fn look_at_directory(&self, host: &Host, connection: &mut Connection, directory: &Path) -> Result<Now> {
+        let roots = vec![directory.to_path_buf()];
+        let mut unprivileged = host.clone();
+        unprivileged.sudo = false;
+        let listed = self.list(&unprivileged, connection, &roots, false);
+        let Listed { listing, .. } = listed.with_context(|| format!("list {}", directory.display()))?;
+        Ok(Now { listing, roots, with_rules: false })
+    }
+
+    /// What stands at a path.
+    fn standing(&self, now: &Now, path: &Path) -> Standing {
+        match now.listing.find(path) {
+            Some(row) if now.listing.is_above(row) && now.listing.stat(row).links == 0 => Standing::Unknown,
+            Some(row) => Standing::There(*now.listing.stat(row)),
+            None if !now.roots.iter().any(|root| path.starts_with(root)) => Standing::Unknown,
+            None if now.with_rules => Standing::Unknown,
+            None => Standing::Missing,
+        }
+    }
+}
+
+/// What of the listing the saved tree has as well, whatever it is there.
+fn in_both(listing: &Listing, saved: &SavedTree) -> Result<HashSet<Row>> {
+    let mut there = HashSet::new();
+    let Some(root) = saved.find(Path::new("/"))? else { return Ok(there) };
+    let mut directories: Vec<(Row, Node)> = vec![(0, root)];
+    while let Some((row, node)) = directories.pop() {
+        for node in saved.children(&node)? {
+            let children = listing.children(row);
+            let Ok(at) = children.binary_search_by(|child| listing.name(*child).cmp(node.name().as_bytes())) else {
+                continue;
+            };
+            there.insert(children[at]);
+            if node.is_dir() {
+                directories.push((children[at], node));
+            }
+        }
+    }
+    Ok(there)
+}
