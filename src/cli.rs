@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
-use crate::commands::{backup, check, completions, diff, dump, list, ls, man, onboard, prune, restore, status, verify};
+use crate::commands::{
+    backup, check, completions, diff, discover, dump, list, ls, man, onboard, prune, restore, status, verify,
+};
 use crate::quantity::parse_duration;
 
 /// The version with the commit it was built from.
@@ -91,6 +93,8 @@ pub enum LogFormat {
 pub enum Command {
     /// Set one thing up, prove that it works, and write it to the configuration
     Onboard(onboard::OnboardArgs),
+    /// List what there is to back up, and what no source covers; change nothing
+    Discover(discover::DiscoverArgs),
     /// Back up what is due: all sources, or the named ones
     Backup(backup::BackupArgs),
     /// Apply retention: remove points that no rule keeps, then free their space

@@ -20,6 +20,7 @@ pub mod backup;
 pub mod check;
 pub mod completions;
 pub mod diff;
+pub mod discover;
 pub mod dump;
 pub mod list;
 pub mod ls;
@@ -107,6 +108,7 @@ pub fn known_items(config: &Config, points: &[Point]) -> Vec<String> {
 pub fn run(command: &Command, context: &Context) -> Result<ExitCode> {
     match command {
         Command::Onboard(args) => onboard::run(args, context),
+        Command::Discover(args) => discover::run(args, context),
         Command::Backup(args) => backup::run(args, context),
         Command::Prune(args) => prune::run(args, context),
         Command::Restore(args) => restore::run(args, context),

@@ -19,6 +19,7 @@ mod problem;
 mod strict;
 mod validate;
 
+pub(crate) use self::problem::nearest;
 pub(crate) use self::validate::{check_exclude, check_name};
 
 /// The reference of all keys: every one that it names must be one that is understood.

@@ -101,6 +101,11 @@ pub fn default_repository() -> Option<PathBuf> {
     Surroundings::of_process().default_repository()
 }
 
+/// The home directory of the user; `None` when there is none, as for a service.
+pub fn home_dir() -> Option<PathBuf> {
+    Surroundings::of_process().xdg("HOME")
+}
+
 /// The directory in which systemd passes credentials to this unit.
 pub fn credentials_dir() -> Option<PathBuf> {
     Surroundings::of_process().get("CREDENTIALS_DIRECTORY").map(PathBuf::from)

@@ -29,6 +29,7 @@ mod auth;
 mod back;
 mod bridge;
 mod caches;
+mod client_config;
 mod commands;
 mod complaints;
 mod connection;

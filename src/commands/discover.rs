@@ -1,0 +1,125 @@
+//! `holdall discover`: what there is that could be backed up, and what no source covers. Needs no store; changes nothing.
+
+use std::ffi::OsStr;
+
+use anyhow::{Result, anyhow};
+use serde_json::json;
+
+use super::Context;
+use crate::config::{self, Config};
+use crate::error::{Annotate, ExitCode};
+use crate::output::printable;
+use crate::source::ssh;
+
+/// Kinds of sources, and whether there is a way to look for them.
+const KINDS: [(&str, bool); 6] =
+    [("files", false), ("ssh", true), ("docker", false), ("compose", false), ("ios", false), ("incus", false)];
+
+/// Arguments of `discover`.
+#[derive(Debug, clap::Args)]
+pub struct DiscoverArgs {
+    /// Which kinds: ssh; none = all
+    #[arg(value_name = "KIND")]
+    kinds: Vec<String>,
+}
+
+/// Something that could be backed up.
+#[derive(Debug)]
+struct Found {
+    kind: &'static str,
+    name: String,
+    detail: String,
+    covered_by: Option<String>,
+}
+
+/// Runs `discover`.
+pub fn run(args: &DiscoverArgs, context: &Context) -> Result<ExitCode> {
+    for kind in &args.kinds {
+        check_kind(kind)?;
+    }
+    let config = config_if_any(context)?;
+    let is_wanted = |kind: &str| args.kinds.is_empty() || args.kinds.iter().any(|wanted| wanted == kind);
+    let mut found = Vec::new();
+    if is_wanted("ssh") {
+        look_for_machines(&config, context, &mut found);
+    }
+    print(&found, context)?;
+    Ok(ExitCode::Done)
+}
+
+/// Whether there is a way to look for this kind.
+fn check_kind(kind: &str) -> Result<()> {
+    let possible: Vec<&str> = KINDS.iter().filter(|(_, possible)| *possible).map(|(name, _)| *name).collect();
+    let there_is = format!("`holdall discover` looks for: {}.", possible.join(", "));
+    match KINDS.iter().find(|(name, _)| *name == kind) {
+        Some((_, true)) => Ok(()),
+        Some((_, false)) => {
+            Err(anyhow!("this version of holdall does not look for `{kind}`")).hint(there_is).exit(ExitCode::Usage)
+        }
+        None => {
+            let near = config::nearest(kind, KINDS.iter().map(|(name, _)| *name));
+            let hint = near.map_or(there_is, |near| format!("Did you mean `{near}`?"));
+            Err(anyhow!("there is no kind of source called `{kind}`")).hint(hint).exit(ExitCode::Usage)
+        }
+    }
+}
+
+/// What is configured; nothing when there is no configuration yet, unless one is named.
+fn config_if_any(context: &Context) -> Result<Config> {
+    let file = context.config_file();
+    if context.global.config.is_none() && !file.try_exists().unwrap_or(true) {
+        return Ok(Config::empty(&file));
+    }
+    context.config()
+}
+
+fn look_for_machines(config: &Config, context: &Context, found: &mut Vec<Found>) {
+    let machines = ssh::discover::machines(config);
+    if machines.hashed > 0 {
+        let lines = if machines.hashed == 1 { "line" } else { "lines" };
+        context.monitor.say(&format!(
+            "{} {lines} of known_hosts cannot be listed: the names there are hashed (HashKnownHosts).",
+            machines.hashed
+        ));
+    }
+    found.extend(machines.machines.into_iter().map(|machine| Found {
+        kind: "ssh",
+        name: machine.name,
+        detail: machine.detail,
+        covered_by: machine.covered_by,
+    }));
+}
+
+fn print(found: &[Found], context: &Context) -> Result<()> {
+    if context.output.json {
+        let rows: Vec<_> = found
+            .iter()
+            .map(|found| {
+                json!({
+                    "kind": found.kind,
+                    "name": found.name,
+                    "detail": found.detail,
+                    "covered_by": found.covered_by,
+                })
+            })
+            .collect();
+        return context.output.json_document(&rows);
+    }
+    if found.is_empty() {
+        context.monitor.say("Nothing was found.");
+        return Ok(());
+    }
+    let rows: Vec<Vec<String>> = found.iter().map(table_row).collect();
+    context.output.table(&["kind", "name", "detail", ""], &rows)
+}
+
+/// Names come from files that others may have written, and from machines.
+fn table_row(found: &Found) -> Vec<String> {
+    let covered = found.covered_by.as_ref();
+    vec![
+        found.kind.to_owned(),
+        printable(OsStr::new(&found.name)),
+        printable(OsStr::new(&found.detail)),
+        covered.map_or_else(|| "not covered".to_owned(), |source| format!("covered by {source}")),
+    ]
+}
