@@ -91,7 +91,8 @@ impl Extracted {
         self.unrestored > 0
     }
 
-    fn add(&mut self, problem: Problem) {
+    /// Counts a problem, and keeps it if it is one of the first.
+    pub(crate) fn add(&mut self, problem: Problem) {
         let counter = match problem.severity {
             Severity::Warning => &mut self.warnings,
             Severity::Unread => &mut self.unrestored,
@@ -151,7 +152,8 @@ impl Watch {
         Self(Arc::new(tell))
     }
 
-    fn tell(&self, action: &Action<'_>) -> Result<()> {
+    /// Tells of a change that is about to be made.
+    pub(crate) fn tell(&self, action: &Action<'_>) -> Result<()> {
         (self.0)(action)
     }
 }
