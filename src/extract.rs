@@ -91,6 +91,7 @@ impl Extracted {
         self.unrestored > 0
     }
 
+    /// Counts a problem, and keeps it if it is one of the first.
     pub(crate) fn add(&mut self, problem: Problem) {
         let counter = match problem.severity {
             Severity::Warning => &mut self.warnings,
@@ -151,6 +152,7 @@ impl Watch {
         Self(Arc::new(tell))
     }
 
+    /// Tells of a change that is about to be made.
     pub(crate) fn tell(&self, action: &Action<'_>) -> Result<()> {
         (self.0)(action)
     }

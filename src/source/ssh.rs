@@ -14,7 +14,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, anyhow};
 
 use super::globs::Globs;
 use super::{Item, OpenOptions, Problem, Readiness, Severity, Source, Tree};
@@ -33,16 +33,19 @@ mod client_config;
 mod commands;
 mod complaints;
 mod connection;
+pub mod discover;
 mod dump;
 mod excludes;
 mod gnu;
 mod host;
 mod host_key;
 mod key;
+mod known_hosts;
 mod link;
 mod listing;
 mod node;
 pub mod onboarding;
+mod only_sftp;
 mod pipe;
 mod plain;
 mod plan;
@@ -136,7 +139,7 @@ impl Ssh {
                 Ok(Listed { listing, problems, devices: Vec::new() })
             }
             Way::Posix => plain::list(connection, host, roots, leave_out, &leaves_out),
-            Way::Sftp => bail!("not yet"),
+            Way::Sftp => plain::list_over_sftp(host, roots, leave_out, &leaves_out),
         }
     }
 

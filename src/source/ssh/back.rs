@@ -11,6 +11,7 @@ use anyhow::{Context, Result, anyhow};
 use super::connection::Connection;
 use super::host::{Host, Way};
 use super::listing::{Listing, Row};
+use super::only_sftp;
 use super::plan::Plan;
 use super::restore::{Restore, Standing};
 use super::tree::{Shared, SshTree};
@@ -44,8 +45,7 @@ impl Ssh {
     pub(super) fn bring_back(&self, back: &Back<'_>, monitor: &dyn Monitor) -> Result<Extracted> {
         let (host, mut connection) = self.reach().with_context(|| format!("log in on {}", self.config.login.host))?;
         if host.way != Way::Gnu {
-            return Err(anyhow!("{} has no GNU tar, with which holdall restores", self.config.login.host))
-                .hint("Restore with --to DIR here, and copy it there.");
+            return self.bring_back_over_sftp(&host, &mut connection, back, monitor);
         }
         let writer = commands::write(&host.tools);
         if !back.options.dry_run {
@@ -73,6 +73,31 @@ impl Ssh {
             standing: &|path| self.standing(&now, Path::new(OsStr::from_bytes(path))),
         };
         restore.run(&mut connection, monitor)
+    }
+
+    /// The same on a machine without GNU tar.
+    fn bring_back_over_sftp(
+        &self,
+        host: &Host,
+        connection: &mut Connection,
+        back: &Back<'_>,
+        monitor: &dyn Monitor,
+    ) -> Result<Extracted> {
+        let name = &self.config.login.host;
+        let hint = "Restore with --to DIR here, and copy it there.";
+        if host.needs_sudo() {
+            return Err(anyhow!("{name} has no GNU tar, and over SFTP there is no sudo")).hint(hint);
+        }
+        let sftp = match host.sftp() {
+            Ok(sftp) => Arc::clone(sftp),
+            Err(_) => Arc::new(connection.sftp().hint(format!("{name} has no GNU tar either. {hint}"))?),
+        };
+        let target = back.directory.unwrap_or(Path::new("/"));
+        if back.layout == Layout::Contents {
+            return Err(anyhow!("{name} has no GNU tar, and over SFTP only whole paths are restored"))
+                .hint("Take out :PATH, or restore with --to DIR here, and copy it there.");
+        }
+        only_sftp::restore(&sftp, back.saved, target, back.options, monitor)
     }
 
     /// What a restore of this point would overwrite, as a tree; `None` when that is nothing.

@@ -5,13 +5,12 @@
 use std::collections::HashSet;
 use std::io::Read;
 use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 
 use super::connection::Connection;
 use super::host::Host;
-use super::listing::{Listing, Row};
+use super::listing::{Found, Listing, Row};
 use super::reading::read_some;
 use crate::source::Content;
 use crate::source::globs::{CACHEDIR_SIGNATURE, CACHEDIR_TAG};
@@ -21,22 +20,22 @@ const SIZES: std::ops::Range<u64> = CACHEDIR_SIGNATURE.len() as u64..64 << 10;
 
 /// Leaves out what is in cache directories, but for the tag itself. Gives the connection back, if it can be used again.
 pub(super) fn leave_out(host: &Host, connection: Connection, listing: &mut Listing) -> Result<Connection> {
-    let mut tags: Vec<(Row, (PathBuf, u64))> = Vec::new();
+    let mut tags: Vec<(Row, Found)> = Vec::new();
     let mut steps = listing.steps();
     while let Some(row) = steps.next(listing) {
         let stat = listing.stat(row);
         if listing.name(row) == CACHEDIR_TAG && stat.is_file() && SIZES.contains(&stat.size) {
-            let path = Path::new(std::ffi::OsStr::from_bytes(steps.path())).to_path_buf();
-            tags.push((listing.parent(row), (path, stat.size)));
+            let tag = Found { path: steps.path().to_vec(), stat: *stat, target: Vec::new() };
+            tags.push((listing.parent(row), tag));
         }
     }
     if tags.is_empty() {
         return Ok(connection);
     }
-    let files: Vec<(PathBuf, u64)> = tags.iter().map(|(_, file)| file.clone()).collect();
+    let files: Vec<Found> = tags.iter().map(|(_, tag)| tag.clone()).collect();
     let mut caches = HashSet::new();
     let connection = read_some(host, connection, &files, &mut |path, content| {
-        if let Some((directory, _)) = tags.iter().find(|(_, (tag, _))| tag == path)
+        if let Some((directory, _)) = tags.iter().find(|(_, tag)| *tag.path == *path.as_os_str().as_bytes())
             && has_signature(content)
         {
             caches.insert(*directory);

@@ -57,7 +57,13 @@ fn named(line: &[u8]) -> Option<Problem> {
     let error = String::from_utf8_lossy(error).into_owned();
     let has_vanished = error.ends_with("No such file or directory") || error.contains("File removed before we read it");
     let path = PathBuf::from(std::ffi::OsString::from_vec(unescaped(path)));
-    Some(if has_vanished {
+    // Nobody misses a socket.
+    if error == "socket ignored" {
+        return None;
+    }
+    Some(if error == "file changed as we read it" {
+        Problem { path, error: "changed while it was read".to_owned(), severity: Severity::Warning }
+    } else if has_vanished {
         Problem { path, error: "vanished before it was read".to_owned(), severity: Severity::Warning }
     } else {
         Problem { path, error: crate::output::printable(std::ffi::OsStr::new(&error)), severity: Severity::Unread }

@@ -1,11 +1,13 @@
 //! A machine: how it is reached, and what it has.
 
-use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use anyhow::{Context, Result, anyhow};
+use ssh2::Sftp;
 
 use super::connection::Connection;
+use super::listing::Found;
+use super::only_sftp;
 use super::probe::{Tools, probe};
 use crate::config::SshLogin;
 use crate::error::Annotate;
@@ -30,7 +32,7 @@ pub(super) struct Host {
     pub(super) tools: Tools,
     pub(super) way: Way,
     /// For content that is read by name.
-    sftp: Option<Arc<Mutex<ssh2::Sftp>>>,
+    sftp: Option<Arc<Sftp>>,
 }
 
 impl Host {
@@ -52,7 +54,7 @@ impl Host {
                     return Err(anyhow!("{} runs no commands for {}: no sudo either", login.host, login.user))
                         .hint("Take out `sudo`, or let this user run commands.");
                 }
-                let sftp = Some(Arc::new(Mutex::new(sftp)));
+                let sftp = Some(Arc::new(sftp));
                 Ok((host(Tools { system: "SFTP only".to_owned(), ..Tools::default() }, Way::Sftp, sftp), again))
             }
         }
@@ -63,22 +65,14 @@ impl Host {
         Connection::open(&self.login)
     }
 
-    /// Whether each file is read by its name, and not out of one stream.
-    pub(super) fn reads_by_name(&self) -> bool {
-        self.way == Way::Sftp
-    }
-
     /// The content of a file that is read by name.
-    pub(super) fn content(&self, path: &Path) -> Result<Content> {
-        let sftp = self.sftp.clone().context("it is not read by name")?;
-        let _ = (sftp, path);
-        anyhow::bail!("not yet")
+    pub(super) fn content(&self, file: &Found) -> Result<Content> {
+        Ok(only_sftp::content(self.sftp()?, file))
     }
 
-    /// What SFTP is spoken over, if nothing else is.
-    pub(super) fn with_sftp<T>(&self, work: impl FnOnce(&ssh2::Sftp) -> Result<T>) -> Result<T> {
-        let sftp = self.sftp.as_ref().context("it is not reached over SFTP")?;
-        work(&sftp.lock().unwrap_or_else(PoisonError::into_inner))
+    /// What is spoken with a machine that speaks nothing else.
+    pub(super) fn sftp(&self) -> Result<&Arc<Sftp>> {
+        self.sftp.as_ref().context("it is not reached over SFTP")
     }
 
     /// What is put before a program of the shell that must see everything.

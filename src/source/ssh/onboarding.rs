@@ -60,7 +60,7 @@ pub fn install_key(login: &SshLogin, line: &str) -> Result<()> {
     let doing = || format!("let the key in on {}", login.host);
     let (host, mut connection) = Host::reach(login, false)?;
     if host.way == Way::Sftp {
-        return host.with_sftp(|sftp| install_over_sftp(sftp, line)).with_context(doing);
+        return install_over_sftp(host.sftp()?, line).with_context(doing);
     }
     let input = format!("{line}\n");
     let ended = connection.run(INSTALL.as_bytes(), &mut input.as_bytes(), &mut |_| Ok(())).with_context(doing)?;

@@ -9,7 +9,8 @@ use anyhow::Result;
 use super::Listed;
 use super::connection::Connection;
 use super::host::Host;
-use super::listing::{Found, Listing, Stat};
+use super::listing::{DIRECTORY, Found, Listing, Stat};
+use super::only_sftp;
 use super::posix::{self, Request, prunable};
 use crate::config::LeaveOut;
 
@@ -22,17 +23,12 @@ pub(super) fn list(
     leaves_out: &dyn Fn(&Path, &Stat) -> bool,
 ) -> Result<Listed> {
     let names: Vec<Vec<u8>> = roots.iter().map(|root| root.as_os_str().as_bytes().to_vec()).collect();
-    // Whether a directory is left out does not hang on what else is known of it.
-    let excludes = |path: &[u8], is_directory: bool| {
-        let mode = if is_directory { super::listing::DIRECTORY } else { 0 };
-        leaves_out(Path::new(OsStr::from_bytes(path)), &Stat { mode, ..Stat::default() })
-    };
     let request = Request {
         roots: &names,
         prefix: &host.prefix(),
         one_file_system: leave_out.one_file_system,
         pruned: &prunable(&leave_out.exclude),
-        excludes: &excludes,
+        excludes: &|path, is_directory| excludes(leaves_out, path, is_directory),
     };
     let mut found = Vec::new();
     let listed = posix::list(connection, &request, &mut |entry| {
@@ -40,6 +36,33 @@ pub(super) fn list(
         Ok(())
     })?;
     Ok(Listed { listing: in_order(found, roots, leaves_out)?, problems: listed.problems, devices: listed.devices })
+}
+
+/// The same on a machine that gives SFTP only.
+pub(super) fn list_over_sftp(
+    host: &Host,
+    roots: &[PathBuf],
+    leave_out: &LeaveOut,
+    leaves_out: &dyn Fn(&Path, &Stat) -> bool,
+) -> Result<Listed> {
+    let names: Vec<Vec<u8>> = roots.iter().map(|root| root.as_os_str().as_bytes().to_vec()).collect();
+    let request = only_sftp::Request {
+        roots: &names,
+        one_file_system: leave_out.one_file_system,
+        excludes: &|path, is_directory| excludes(leaves_out, path, is_directory),
+    };
+    let mut found = Vec::new();
+    let problems = only_sftp::list(host.sftp()?, &request, &mut |entry| {
+        found.push(entry);
+        Ok(())
+    })?;
+    Ok(Listed { listing: in_order(found, roots, leaves_out)?, problems, devices: Vec::new() })
+}
+
+/// Whether something is left out, which for a directory does not hang on what else is known of it.
+fn excludes(leaves_out: &dyn Fn(&Path, &Stat) -> bool, path: &[u8], is_directory: bool) -> bool {
+    let mode = if is_directory { DIRECTORY } else { 0 };
+    leaves_out(Path::new(OsStr::from_bytes(path)), &Stat { mode, ..Stat::default() })
 }
 
 /// A listing of entries that come in any order.

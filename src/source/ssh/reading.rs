@@ -1,8 +1,9 @@
 //! The content of files, out of one stream: of what has to travel, or of a few files.
 
+use std::ffi::OsStr;
 use std::io::{self, Cursor, Read};
 use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context, Result, anyhow};
@@ -10,6 +11,7 @@ use anyhow::{Context, Result, anyhow};
 use super::commands;
 use super::connection::Connection;
 use super::host::{Host, Way};
+use super::listing::{Found, Stat};
 use super::plan::Names;
 use super::posix::{Contents, Wanted};
 use super::stream::Members;
@@ -46,28 +48,27 @@ fn wanted(shared: &Shared) -> Vec<Wanted> {
     while let Some(row) = steps.next(&plan.listing) {
         let stat = plan.listing.stat(row);
         if stat.is_file() && !plan.is_same(row) && !shared.dumps.contains_key(&row) {
-            let identity = (stat.inode != 0).then_some((stat.device, stat.inode));
-            wanted.push(Wanted { path: steps.path().to_vec(), size: stat.size, identity });
+            wanted.push(Wanted { path: steps.path().to_vec(), size: stat.size, identity: identity(stat) });
         }
     }
     wanted
 }
 
-/// Reads a few files, which are given in the order of a tree, each with its size. What `take` is given it must have read when it ends. Gives the
+/// Reads a few files, which are given in the order of a tree, as they were listed. What `take` is given it must have read when it ends. Gives the
 /// connection back.
 pub(super) fn read_some(
     host: &Host,
     connection: Connection,
-    files: &[(PathBuf, u64)],
+    files: &[Found],
     take: &mut dyn FnMut(&Path, Content),
 ) -> Result<Connection> {
     match host.way {
         Way::Gnu => {
-            let names: Vec<u8> = files.iter().flat_map(|(path, _)| name(path)).collect();
+            let names: Vec<u8> = files.iter().flat_map(name).collect();
             let (transfer, mut members) = tar(host, connection, Box::new(Cursor::new(names)))?;
             while let Some(member) = members.next()? {
                 if let Some(content) = member.content {
-                    take(Path::new(std::ffi::OsStr::from_bytes(&member.path)), content);
+                    take(Path::new(OsStr::from_bytes(&member.path)), content);
                 }
             }
             drop(members);
@@ -76,18 +77,18 @@ pub(super) fn read_some(
             connection.map_or_else(|| host.connect(), Ok)
         }
         Way::Posix => {
-            let wanted = files.iter().map(|(path, size)| wanted_file(path, *size)).collect();
+            let wanted = files.iter().map(|file| wanted_file(file, file.stat.size)).collect();
             let mut contents = Contents::read(connection, wanted, &host.prefix())?;
             while let Some((path, content)) = contents.next()? {
                 if let Ok(content) = content {
-                    take(Path::new(std::ffi::OsStr::from_bytes(&path)), content);
+                    take(Path::new(OsStr::from_bytes(&path)), content);
                 }
             }
             contents.into_shell().map_or_else(|| host.connect(), Ok)
         }
         Way::Sftp => {
-            for (path, _) in files {
-                take(path, host.content(path)?);
+            for file in files {
+                take(Path::new(OsStr::from_bytes(&file.path)), host.content(file)?);
             }
             Ok(connection)
         }
@@ -95,30 +96,35 @@ pub(super) fn read_some(
 }
 
 /// Reads one file, over a connection of its own.
-pub(super) fn fetch(host: &Host, path: &Path) -> Result<Box<dyn Read + Send>> {
+pub(super) fn fetch(host: &Host, file: &Found) -> Result<Box<dyn Read + Send>> {
     const MISSING: &str = "it did not come";
     match host.way {
         Way::Gnu => {
-            let (transfer, mut members) = tar(host, host.connect()?, Box::new(Cursor::new(name(path))))?;
+            let (transfer, mut members) = tar(host, host.connect()?, Box::new(Cursor::new(name(file))))?;
             let content = members.next()?.and_then(|member| member.content).context(MISSING)?;
             Ok(Box::new(Kept { reader: open(content)?, _stream: (transfer, members) }))
         }
         Way::Posix => {
             // Of a size that is not small, so that it is not gathered first.
-            let mut contents = Contents::read(host.connect()?, vec![wanted_file(path, u64::MAX)], &host.prefix())?;
+            let mut contents = Contents::read(host.connect()?, vec![wanted_file(file, u64::MAX)], &host.prefix())?;
             let (_, content) = contents.next()?.context(MISSING)?;
             Ok(Box::new(Kept { reader: open(content?)?, _stream: contents }))
         }
-        Way::Sftp => open(host.content(path)?),
+        Way::Sftp => open(host.content(file)?),
     }
 }
 
-fn name(path: &Path) -> Vec<u8> {
-    [path.as_os_str().as_bytes(), &[0]].concat()
+fn name(file: &Found) -> Vec<u8> {
+    [&*file.path, &[0]].concat()
 }
 
-fn wanted_file(path: &Path, size: u64) -> Wanted {
-    Wanted { path: path.as_os_str().as_bytes().to_vec(), size, identity: None }
+fn wanted_file(file: &Found, size: u64) -> Wanted {
+    Wanted { path: file.path.clone(), size, identity: identity(&file.stat) }
+}
+
+/// What tells a file from another one that was put in its place.
+fn identity(stat: &Stat) -> Option<(u64, u64)> {
+    (stat.inode != 0).then_some((stat.device, stat.inode))
 }
 
 fn open(content: Content) -> Result<Box<dyn Read + Send>> {

@@ -14,6 +14,7 @@ use std::sync::mpsc::{Receiver, sync_channel};
 
 use anyhow::{Context, Result, bail};
 
+use super::listing;
 use crate::source::Content;
 
 mod blocks;
@@ -63,6 +64,21 @@ pub(super) enum Kind {
     BlockDevice,
     /// A hard link, or something that only tar knows.
     Other,
+}
+
+impl Kind {
+    /// The type as it stands in `st_mode`; 0 for what has none.
+    pub(super) fn mode(self) -> u32 {
+        match self {
+            Self::File => listing::FILE,
+            Self::Directory => listing::DIRECTORY,
+            Self::Symlink => listing::SYMLINK,
+            Self::Fifo => listing::FIFO,
+            Self::CharDevice => listing::CHARACTER,
+            Self::BlockDevice => listing::BLOCK,
+            Self::Other => 0,
+        }
+    }
 }
 
 /// The members of a stream. Dropped before the end, it gives the rest up: content that was handed out and is not in memory then ends with an error.

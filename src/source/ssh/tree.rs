@@ -13,7 +13,7 @@ use super::complaints;
 use super::connection::Connection;
 use super::dump;
 use super::host::{Host, Way};
-use super::listing::{Row, Steps};
+use super::listing::{Found, Row, Steps};
 use super::node::{Extra, node_of};
 use super::plain::in_tree_order;
 use super::plan::Plan;
@@ -87,6 +87,9 @@ impl Tree for SshTree {
     }
 }
 
+/// By how much a file may have grown since it was listed, in bytes: a hole costs nothing to send, and may say to be as long as it likes.
+const MOST_GROWTH: u64 = 64 << 30;
+
 /// A look at the tree.
 struct Walk {
     shared: Arc<Shared>,
@@ -139,11 +142,11 @@ impl Walk {
             return Ok(Some(self.dump(row, path, dump)));
         }
         if plan.need_not_travel(row) {
-            let content = plan.listing.stat(row).is_file().then(|| self.unchanged(row, &path));
+            let content = plan.listing.stat(row).is_file().then(|| self.unchanged(row));
             return Ok(Some(self.with(row, path, plan.extra(row), content)));
         }
-        if shared.host.reads_by_name() {
-            let content = plan.listing.stat(row).is_file().then(|| shared.host.content(&path));
+        if shared.host.way == Way::Sftp {
+            let content = plan.listing.stat(row).is_file().then(|| shared.host.content(&self.found(row)));
             return Ok(Some(self.with(row, path, &Extra::default(), content.transpose()?)));
         }
         if shared.host.way == Way::Posix {
@@ -151,10 +154,18 @@ impl Walk {
         }
         match self.member(path.as_os_str().as_bytes())? {
             Some(member) => {
-                let is_file = plan.listing.stat(row).is_file();
-                if is_file != member.content.is_some() {
-                    self.tell(path, "became something else while it was being backed up", Severity::Unread);
+                let stat = plan.listing.stat(row);
+                if stat.is_file() != member.content.is_some() || stat.kind() != member.kind.mode() {
+                    self.tell(path, "was replaced while it was being backed up", Severity::Unread);
                     return Ok(None);
+                }
+                if member.size.saturating_sub(stat.size) > MOST_GROWTH {
+                    let error = format!("is {} bytes long all at once, and was {}", member.size, stat.size);
+                    self.tell(path, &error, Severity::Unread);
+                    return Ok(None);
+                }
+                if member.target != plan.listing.target(row) {
+                    self.tell(path.clone(), "leads elsewhere since it was listed", Severity::Warning);
                 }
                 if let Some(complaint) = &member.complaint {
                     self.tell(path.clone(), complaint, Severity::Unread);
@@ -202,13 +213,18 @@ impl Walk {
     }
 
     /// The content of a file that is as it was saved.
-    fn unchanged(&self, row: Row, path: &Path) -> Content {
+    fn unchanged(&self, row: Row) -> Content {
         if let Some(blobs) = self.shared.plan.blobs(row) {
             return Content::Stored(blobs.to_vec());
         }
         // Whoever saves finds that, too, and only asks for it when the store has lost it.
-        let (shared, path) = (Arc::clone(&self.shared), path.to_path_buf());
-        Content::new(move || reading::fetch(&shared.host, &path).map_err(io::Error::other))
+        let (shared, file) = (Arc::clone(&self.shared), self.found(row));
+        Content::new(move || reading::fetch(&shared.host, &file).map_err(io::Error::other))
+    }
+
+    /// The entry that the walk is at, as it was listed.
+    fn found(&self, row: Row) -> Found {
+        Found { path: self.steps.path().to_vec(), stat: *self.shared.plan.listing.stat(row), target: Vec::new() }
     }
 
     fn dump(&self, row: Row, path: PathBuf, dump: &SshDump) -> Entry {

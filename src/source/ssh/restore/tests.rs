@@ -112,7 +112,7 @@ impl Bench {
         let source = Files::new(&config, &[]).unwrap();
         let item = source.items().unwrap().remove(0);
         let options = SaveOptions { time: DateTime::UNIX_EPOCH, ..SaveOptions::default() };
-        let tree = source.open(&item, None, &Silent).unwrap();
+        let tree = source.open(&item, &crate::source::OpenOptions::default(), &Silent).unwrap();
         self.store.save(&item, tree, &options, &Silent).unwrap();
         self.store.tree(&self.store.points().unwrap()[0]).unwrap()
     }
