@@ -4,7 +4,7 @@ use std::io;
 
 use tar::Header;
 
-use super::blocks::{BLOCK, Blocks, malformed};
+use super::blocks::{BLOCK, Blocks, malformed, odd};
 use super::pax::{SparseRecords, number};
 
 /// How many segments a file may have. The map is in memory while the file is read, and this many take 64 MiB.
@@ -78,7 +78,7 @@ impl Map {
         let mut segments = Vec::new();
         let take = |entries: &[tar::GnuSparseHeader], segments: &mut Vec<Segment>| {
             for entry in entries.iter().filter(|entry| !entry.is_empty()) {
-                push(segments, Segment { offset: entry.offset()?, length: entry.length()? })?;
+                push(segments, Segment { offset: entry.offset().map_err(odd)?, length: entry.length().map_err(odd)? })?;
             }
             Ok::<_, io::Error>(())
         };
@@ -90,7 +90,7 @@ impl Map {
             take(extension.sparse(), &mut segments)?;
             goes_on = extension.is_extended();
         }
-        Self::new(gnu.real_size()?, segments, stored)
+        Self::new(gnu.real_size().map_err(odd)?, segments, stored)
     }
 }
 
