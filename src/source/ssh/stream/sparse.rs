@@ -35,6 +35,11 @@ impl Map {
         Self { real: size, segments }
     }
 
+    /// Whether there are no holes.
+    pub(super) fn is_full(&self) -> bool {
+        self.segments.iter().map(|segment| segment.length).sum::<u64>() == self.real
+    }
+
     /// A file with holes, of which `stored` bytes of data follow.
     fn new(real: u64, segments: Vec<Segment>, stored: u64) -> io::Result<Self> {
         let mut end = 0;
@@ -159,8 +164,8 @@ mod tests {
 
     #[test]
     fn maps_that_lie_are_errors() {
-        let bad: [(u64, &[(u64, u64)], u64); 7] = [
-            (10, &[(0, 11)], 11),
+        let bad = [
+            (10, &[(0, 11)][..], 11),
             (10, &[(11, 0)], 0),
             (10, &[(5, 2), (6, 2)], 4),
             (10, &[(5, 2), (0, 2)], 4),
