@@ -224,8 +224,13 @@ impl<'a, W: Write> Archive<'a, W> {
         header.set_entry_type(kind);
         header.set_size(0);
         header.set_mode(self.mode(node));
-        header.set_uid(meta.uid.unwrap_or(0).into());
-        header.set_gid(meta.gid.unwrap_or(0).into());
+        // To the kernel this number means: as it is.
+        let given = |id: Option<u32>| id.filter(|&id| id != u32::MAX).unwrap_or(0);
+        if [meta.uid, meta.gid].contains(&Some(u32::MAX)) {
+            self.sink.leave_out(path.strip_suffix(b"/").unwrap_or(path), "its owner is nobody that there can be");
+        }
+        header.set_uid(given(meta.uid).into());
+        header.set_gid(given(meta.gid).into());
         if let Some(user) = &meta.user {
             // A name that is too long is left out; the number counts.
             let _ = header.set_username(user);

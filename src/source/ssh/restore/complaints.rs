@@ -37,7 +37,9 @@ impl Complaints {
 
     /// Why tar did nothing, or not all: an exit status that is not for single entries.
     pub(super) fn of_the_whole(&self, status: i32) -> Option<String> {
-        let is_of_entries = matches!(status, 1 | 2) && !self.problems.is_empty() && !self.is_end;
+        // A tar that does not know an option says so, and names no entry.
+        let is_about_entries = self.problems.iter().any(|(name, _)| name.is_some());
+        let is_of_entries = matches!(status, 1 | 2) && is_about_entries && !self.is_end;
         if is_of_entries {
             return None;
         }
@@ -190,6 +192,7 @@ mod tests {
             ("sudo: a password is required\n", 1, "sudo: a password is required (status 1)"),
             ("sh: 1: exec: /bin/tar: not found\n", 127, "sh: 1: exec: /bin/tar: not found (status 127)"),
             ("", 137, "it said nothing (status 137)"),
+            ("tar: unrecognized option '--xattrs'\n", 2, "unrecognized option '--xattrs' (status 2)"),
             (
                 "tar: a: Cannot open: File exists\ntar: Unexpected EOF in archive\ntar: Error is not recoverable: exiting now\n",
                 2,

@@ -464,6 +464,27 @@ fn tar_that_is_not_there_or_may_not_run_is_an_error_with_its_reason() {
 }
 
 #[test]
+fn reading_back_that_fails_is_an_error_and_does_not_hang() {
+    let bench = Bench::new();
+    for n in 0..300 {
+        fs::write(bench.source().join(format!("{n:0200}")), vec![1; 10_000]).unwrap();
+    }
+    let saved = bench.back_up();
+    let options = RestoreOptions { verify: true, ..overwrite() };
+    for (before, expected) in [
+        ("echo 'sudo: not allowed' >&2; exit 1", "sudo: not allowed"),
+        ("head -c 2000000 /dev/urandom; exit 0", "malformed"),
+        ("exit 0", "ended in the middle"),
+        // Whatever is not a file that was named.
+        ("exec tar --create --file=- --absolute-names --format=pax /etc/hostname", "not asked for"),
+    ] {
+        let mut shell = Here { before_reading: before.to_owned(), ..Here::default() };
+        let error = in_place(&saved, &options).run(&mut shell, &Silent).unwrap_err();
+        assert!(format!("{error:#}").contains(expected), "{before}: {error:#}");
+    }
+}
+
+#[test]
 fn connection_that_is_lost_ends_it() {
     let bench = Bench::new();
     fs::write(bench.source().join("file"), vec![1; 8 << 20]).unwrap();

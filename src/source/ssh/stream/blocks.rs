@@ -96,6 +96,11 @@ pub(super) fn malformed(what: &str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, format!("the archive is malformed: {what}"))
 }
 
+/// A field of a header cannot be read. What the crate says of it has the field's bytes and the name in it.
+pub(super) fn odd(_: io::Error) -> io::Error {
+    malformed("a number in a header is none")
+}
+
 /// The stream ended, and the archive did not.
 pub(super) fn ended() -> io::Error {
     io::Error::new(io::ErrorKind::UnexpectedEof, "the stream ended in the middle")

@@ -6,7 +6,7 @@ use rustix::fs::makedev;
 use tar::{EntryType, Header};
 
 use super::Kind;
-use super::blocks::{BLOCK, Blocks, malformed, padding};
+use super::blocks::{BLOCK, Blocks, malformed, odd, padding};
 use super::pax::Extended;
 use super::sparse::Map;
 
@@ -46,7 +46,7 @@ impl Head {
                 return Ok(None);
             }
             check_sum(&header)?;
-            let length = header.entry_size()?;
+            let length = header.entry_size().map_err(odd)?;
             match header.entry_type() {
                 // There may be several, which are one.
                 EntryType::XHeader => {
@@ -66,7 +66,7 @@ impl Head {
     fn finish(header: &Header, kind: EntryType, mut extended: Extended, blocks: &mut Blocks) -> io::Result<Self> {
         let stored = match extended.stored {
             Some(stored) => stored,
-            None => header.entry_size()?,
+            None => header.entry_size().map_err(odd)?,
         };
         // What is behind it must be within what can be counted.
         stored.checked_add(padding(stored)).ok_or_else(|| malformed("a size is too large"))?;
@@ -93,9 +93,10 @@ impl Head {
             blocks.skip(padding(stored))?;
         }
         let rdev = match kind {
-            Kind::CharDevice | Kind::BlockDevice => {
-                makedev(header.device_major()?.unwrap_or(0), header.device_minor()?.unwrap_or(0))
-            }
+            Kind::CharDevice | Kind::BlockDevice => makedev(
+                header.device_major().map_err(odd)?.unwrap_or(0),
+                header.device_minor().map_err(odd)?.unwrap_or(0),
+            ),
             _ => 0,
         };
         let is_link = matches!(header.entry_type(), EntryType::Symlink | EntryType::Link);
@@ -134,7 +135,7 @@ fn check_sum(header: &Header) -> io::Result<()> {
     // The sum itself counts as blanks.
     let sum = |bytes: &[u8]| bytes.iter().map(|&byte| u32::from(byte)).sum::<u32>();
     let bytes = header.as_bytes();
-    if sum(&bytes[..148]) + sum(&bytes[156..]) + 8 * u32::from(b' ') != header.cksum()? {
+    if sum(&bytes[..148]) + sum(&bytes[156..]) + 8 * u32::from(b' ') != header.cksum().map_err(odd)? {
         return Err(malformed("the checksum of a header is wrong"));
     }
     Ok(())

@@ -4,7 +4,7 @@ use std::io;
 
 use tar::Header;
 
-use super::blocks::{BLOCK, Blocks, malformed};
+use super::blocks::{BLOCK, Blocks, malformed, odd};
 use super::pax::{SparseRecords, number};
 
 /// How many segments a file may have. The map is in memory while the file is read, and this many take 64 MiB.
@@ -33,6 +33,11 @@ impl Map {
     pub(super) fn full(size: u64) -> Self {
         let segments = (size > 0).then_some(Segment { offset: 0, length: size }).into_iter().collect();
         Self { real: size, segments }
+    }
+
+    /// Whether there are no holes.
+    pub(super) fn is_full(&self) -> bool {
+        self.segments.iter().map(|segment| segment.length).sum::<u64>() == self.real
     }
 
     /// A file with holes, of which `stored` bytes of data follow.
@@ -78,7 +83,7 @@ impl Map {
         let mut segments = Vec::new();
         let take = |entries: &[tar::GnuSparseHeader], segments: &mut Vec<Segment>| {
             for entry in entries.iter().filter(|entry| !entry.is_empty()) {
-                push(segments, Segment { offset: entry.offset()?, length: entry.length()? })?;
+                push(segments, Segment { offset: entry.offset().map_err(odd)?, length: entry.length().map_err(odd)? })?;
             }
             Ok::<_, io::Error>(())
         };
@@ -90,7 +95,7 @@ impl Map {
             take(extension.sparse(), &mut segments)?;
             goes_on = extension.is_extended();
         }
-        Self::new(gnu.real_size()?, segments, stored)
+        Self::new(gnu.real_size().map_err(odd)?, segments, stored)
     }
 }
 
@@ -159,8 +164,8 @@ mod tests {
 
     #[test]
     fn maps_that_lie_are_errors() {
-        let bad: [(u64, &[(u64, u64)], u64); 7] = [
-            (10, &[(0, 11)], 11),
+        let bad = [
+            (10, &[(0, 11)][..], 11),
             (10, &[(11, 0)], 0),
             (10, &[(5, 2), (6, 2)], 4),
             (10, &[(5, 2), (0, 2)], 4),

@@ -73,6 +73,9 @@ fn read_members(blocks: &mut Blocks, messages: &SyncSender<Message>, budget: &Ar
 
 /// Reads a content into memory.
 fn collect(blocks: &mut Blocks, map: Map) -> io::Result<Vec<u8>> {
+    if map.is_full() {
+        return blocks.padded(map.real);
+    }
     let mut bytes = Vec::new();
     let mut body = Body::new(map);
     while let Some(piece) = body.piece(blocks)? {
