@@ -8,6 +8,7 @@ use crate::config::{Config, SourceCommon, SourceConfig};
 use crate::secret::Secret;
 use crate::source::Source;
 use crate::source::files::Files;
+use crate::source::ssh::Ssh;
 use crate::store::local_path;
 
 /// A source that is ready to work.
@@ -25,7 +26,7 @@ impl Job {
     fn new(config: &SourceConfig, never: &[PathBuf]) -> Result<Self> {
         let source: Box<dyn Source> = match config {
             SourceConfig::Files(files) => Box::new(Files::new(files, never)?),
-            SourceConfig::Ssh(_) => anyhow::bail!("not written yet"),
+            SourceConfig::Ssh(ssh) => Box::new(Ssh::new(ssh)?),
         };
         Ok(Self { id: config.id(), common: config.common().clone(), source })
     }

@@ -15,6 +15,7 @@ use crate::store::format::BlobId;
 use crate::store::{Node, SavedTree};
 
 pub mod files;
+mod globs;
 pub mod ssh;
 
 /// One configured thing that can be read as trees of files, and put back from one.
@@ -27,9 +28,18 @@ pub trait Source: Send + Sync {
 
     /// Brings an item into a readable, consistent state.
     ///
-    /// Whatever can go wrong for the whole item goes wrong here, before anything is written to the store. `previous` is the newest
-    /// complete point, for drivers that can ask for changes only.
-    fn open(&self, item: &Item, previous: Option<&SavedTree>, monitor: &dyn Monitor) -> Result<Box<dyn Tree>>;
+    /// Whatever can go wrong for the whole item goes wrong here, before anything is written to the store.
+    fn open(&self, item: &Item, options: &OpenOptions<'_>, monitor: &dyn Monitor) -> Result<Box<dyn Tree>>;
+
+    /// Whether [`Source::open`] makes use of the point before, which takes time and memory to get ready.
+    fn wants_previous(&self) -> bool {
+        false
+    }
+
+    /// Puts back what was changed for a backup, after the last item, whatever became of it. Called also when nothing was opened.
+    fn close(&self) -> Result<()> {
+        Ok(())
+    }
 
     /// What [`Source::restore`] with the same arguments would overwrite, as a tree: the safety point is made of it.
     /// `None` when nothing would be overwritten.
@@ -43,6 +53,15 @@ pub trait Source: Send + Sync {
         options: &RestoreOptions,
         monitor: &dyn Monitor,
     ) -> Result<Extracted>;
+}
+
+/// How an item is opened.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct OpenOptions<'o> {
+    /// The point that unchanged files are taken from, for drivers that can ask for changes only.
+    pub previous: Option<&'o SavedTree>,
+    /// Whether nothing may be changed anywhere.
+    pub dry_run: bool,
 }
 
 /// A tree held still for reading. Dropping it lets go; `finish` lets go and tells.
@@ -77,8 +96,10 @@ pub struct Entry {
 /// The content of one regular file.
 #[derive(Debug)]
 pub enum Content {
-    /// To be read.
+    /// To be read; the size in the node is what is expected.
     Read(Opener),
+    /// To be read; how much it is shows at its end: the output of a command.
+    Unsized(Opener),
     /// In the store already, in these blobs: a driver that knows that a file is unchanged, or only moved, need not give it again.
     /// The size in the node must be that of the blobs together.
     Stored(Vec<BlobId>),
@@ -92,6 +113,11 @@ impl Content {
     /// it was listed.
     pub fn new(open: impl FnOnce() -> io::Result<Box<dyn Read + Send>> + Send + 'static) -> Self {
         Self::Read(Opener::new(open))
+    }
+
+    /// The same for content whose size is not known before its end.
+    pub fn unsized_stream(open: impl FnOnce() -> io::Result<Box<dyn Read + Send>> + Send + 'static) -> Self {
+        Self::Unsized(Opener::new(open))
     }
 }
 
@@ -154,4 +180,28 @@ pub struct Item {
     pub source: String,
     /// The `paths` of its snapshots, as restic shows them.
     pub paths: Vec<PathBuf>,
+}
+
+/// The paths without those that lie below another one, in the order in which a tree names them.
+fn outermost(paths: &[PathBuf]) -> Vec<PathBuf> {
+    let mut sorted: Vec<&PathBuf> = paths.iter().collect();
+    sorted.sort();
+    let mut roots: Vec<PathBuf> = Vec::new();
+    for path in sorted {
+        if !roots.last().is_some_and(|root| path.starts_with(root)) {
+            roots.push(path.clone());
+        }
+    }
+    roots
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nested_and_repeated_paths_are_read_once() {
+        let paths = ["/home/me", "/etc", "/home", "/etc", "/home-two", "/home/you"].map(PathBuf::from);
+        assert_eq!(outermost(&paths), ["/etc", "/home", "/home-two"].map(PathBuf::from));
+    }
 }

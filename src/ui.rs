@@ -5,6 +5,7 @@
 
 use std::fmt;
 use std::io::{self, IsTerminal, Write};
+use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
@@ -12,6 +13,7 @@ use std::time::{Duration, Instant};
 use anyhow::Error;
 use indicatif::{MultiProgress, ProgressBar, ProgressState, ProgressStyle};
 
+use crate::cleanup::Guard;
 use crate::cli::{Command, Global};
 use crate::error::{self, ExitCode};
 use crate::logging;
@@ -75,6 +77,28 @@ pub fn ask(question: &str) -> io::Result<Option<String>> {
     let mut answer = String::new();
     io::stdin().read_line(&mut answer)?;
     Ok(Some(answer.trim().to_owned()))
+}
+
+/// Asks for something that is not shown while it is typed; `None` when there is no terminal to ask on, or nothing was typed.
+pub fn ask_secret(question: &str) -> io::Result<Option<String>> {
+    use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
+    let stdin = io::stdin();
+    if !stdin.is_terminal() || !io::stderr().is_terminal() {
+        return Ok(None);
+    }
+    let shown = tcgetattr(&stdin)?;
+    let mut hidden = shown.clone();
+    hidden.local_modes.remove(LocalModes::ECHO);
+    hidden.local_modes.insert(LocalModes::ECHONL);
+    // The terminal is as it was also when a signal ends the program.
+    let terminal = stdin.as_fd().try_clone_to_owned()?;
+    let guard = Guard::new(move |_| {
+        let _ = tcsetattr(&terminal, OptionalActions::Now, &shown);
+    });
+    tcsetattr(&stdin, OptionalActions::Now, &hidden)?;
+    let answer = ask(question);
+    drop(guard);
+    Ok(answer?.filter(|answer| !answer.is_empty()))
 }
 
 fn print_above_bars(line: &str) {

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use holdall::config::{FilesConfig, LeaveOut, SourceCommon};
 use holdall::monitor::Silent;
 use holdall::source::files::Files;
-use holdall::source::{Content, Entry, Item, Readiness, Source, Tree};
+use holdall::source::{Content, Entry, Item, OpenOptions, Readiness, Source, Tree};
 use tempfile::TempDir;
 
 /// A driver over a tree that `TREE` describes, with whatever it needs kept alive.
@@ -60,7 +60,7 @@ impl Fixture {
     }
 
     fn tree(&self) -> Box<dyn Tree> {
-        self.source.open(&self.item(), None, &Silent).unwrap()
+        self.source.open(&self.item(), &OpenOptions::default(), &Silent).unwrap()
     }
 
     fn entries(&self) -> Vec<Entry> {

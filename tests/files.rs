@@ -18,7 +18,7 @@ use std::process::Command;
 use holdall::config::{FilesConfig, LeaveOut, SourceCommon};
 use holdall::monitor::Silent;
 use holdall::source::files::Files;
-use holdall::source::{Content, Source};
+use holdall::source::{Content, OpenOptions, Source};
 use rustix::fs::{
     AtFlags, CWD, FileType, Gid, Mode, OFlags, Timespec, Timestamps, Uid, chownat, inotify, mkdirat, mknodat, openat,
     utimensat,
@@ -241,7 +241,7 @@ fn more_directories_than_descriptors_are_read_however_late() {
     let paths = vec![root.path().to_path_buf()];
     let config = FilesConfig { common, paths, leave_out: LeaveOut::default() };
     let files = Files::new(&config, &[]).unwrap();
-    let tree = files.open(&files.items().unwrap()[0], None, &Silent).unwrap();
+    let tree = files.open(&files.items().unwrap()[0], &OpenOptions::default(), &Silent).unwrap();
 
     let read = |(path, content): (PathBuf, Content)| {
         let mut text = Vec::new();

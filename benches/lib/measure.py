@@ -11,7 +11,7 @@ import time
 from dataclasses import dataclass
 from statistics import median
 
-from .common import fail, say
+from .common import MB, fail, say
 
 
 @dataclass
@@ -22,6 +22,8 @@ class Sample:
     cpu: float
     # In bytes. Linux starts to count before the program is executed: at what this script has resident, some 20 MiB.
     peak: int
+    # Bytes over the line; None where that was not asked.
+    wire: int | None = None
 
 
 @dataclass
@@ -40,6 +42,10 @@ class Figures:
     def peak(self) -> int:
         """The highest of the peaks: memory must suffice every time."""
         return max(sample.peak for sample in self.samples)
+
+    def wire(self) -> int:
+        """The median of the bytes over the line."""
+        return round(median(sample.wire for sample in self.samples))
 
 
 def run(command: list[str], environment: dict[str, str]) -> Sample:
@@ -62,8 +68,12 @@ def run(command: list[str], environment: dict[str, str]) -> Sample:
     return Sample(wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024)
 
 
-def race(rivals, what: str, runs: int, afresh: bool = False, command=lambda rival: rival.backup()) -> dict[str, Figures]:
-    """Has each rival run its command in turn, `runs` times; `afresh` each time with an empty store, whose size counts then."""
+def race(
+    rivals, what: str, runs: int, afresh: bool = False, command=lambda rival: rival.backup(), meter=None
+) -> dict[str, Figures]:
+    """Has each rival run its command in turn, `runs` times; `afresh` each time with an empty store, whose size counts then.
+
+    `meter` tells how many bytes went over the line so far."""
     results = {rival.name: Figures([]) for rival in rivals}
     for number in range(runs):
         for rival in rivals:
@@ -71,9 +81,13 @@ def race(rivals, what: str, runs: int, afresh: bool = False, command=lambda riva
                 rival.begin_again()
             # Nobody is to write out what another has left dirty.
             os.sync()
+            before = meter() if meter else 0
             sample = run(command(rival), rival.environment())
-            results[rival.name].samples.append(sample)
             figures = f"{sample.wall:.2f} s, {sample.cpu:.2f} CPU s, {sample.peak >> 20} MiB"
+            if meter:
+                sample.wire = meter() - before
+                figures += f", {sample.wire / MB:.2f} MB over the line"
+            results[rival.name].samples.append(sample)
             say(f"{what}, {number + 1} of {runs}, {rival.name}: {figures}")
     if afresh:
         for rival in rivals:

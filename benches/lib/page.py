@@ -19,10 +19,15 @@ HEADS = {
     "|---|---|--:|--:|--:|--:|--:|--:|--:|---|",
     "room": "| work | backup | restic, peak | holdall, peak | part | restic, stored | holdall, stored | part | |\n"
     "|---|---|--:|--:|--:|--:|--:|--:|---|",
+    "ssh": "| work | backup | rsync -a | rsync -az | holdall | part of -a | part of -az | at most | holdall, peak | |\n"
+    "|---|---|--:|--:|--:|--:|--:|--:|--:|---|",
+    "wire": "| work | backup | rsync -a | rsync -az | holdall | part of -a | |\n|---|---|--:|--:|--:|--:|---|",
     "list": "| what | restic | holdall | part |\n|---|--:|--:|--:|",
 }
 # Peaks are to be no higher than restic's, stores larger by no more than 2 %.
 MOST_PEAK, MOST_STORED = 1.0, 1.02
+# Over SSH holdall is to send and receive no more than rsync does; how often TCP acknowledges differs that much from run to run.
+MOST_WIRE = 1.002
 # A load average above it, before the first run, means that something else had the processor.
 QUIET = 0.5
 
@@ -58,6 +63,28 @@ def list_row(what: str, results: dict[str, Figures]) -> dict[str, list]:
     return {"list": [((what,), row((what,), [spread(restic), spread(holdall), f"{part(restic[0], holdall[0]):.2f}"]))]}
 
 
+def ssh_rows(work: str, backup: str, results: dict[str, Figures], target) -> dict[str, list]:
+    """The rows of one backup over SSH. `target` has the greatest parts of the wall seconds of both ways of rsync, and the highest peak."""
+    plain, packed, holdall = (results.get(name) for name in ("rsync -a", "rsync -az", "holdall"))
+    key = (work, backup)
+    rivals = {"rsync -a": (plain, target.plain), "rsync -az": (packed, target.packed)}
+    limits = {name: (part(middle(rival), middle(holdall)), most) for name, (rival, most) in rivals.items() if rival}
+    parts = [f"{limits[name][0]:.2f}" if name in limits else "" for name in rivals]
+    asked = " / ".join("–" if most is None else f"{most}" for _, most in rivals.values())
+    limits["peak"] = (holdall.peak(), target.peak)
+    cells = [spread(rival.spread("wall")) if rival else "" for rival in (plain, packed, holdall)]
+    cells += [*parts, asked, f"{holdall.peak() / MIB:.0f} MiB", verdict(limits)]
+
+    wire = part(plain.wire(), holdall.wire())
+    sent = [f"{rival.wire() / MB:,.2f} MB" if rival else "" for rival in (plain, packed, holdall)]
+    sent += [f"{wire:.3f}", verdict({"bytes": (wire, MOST_WIRE)})]
+    return {"ssh": [(key, row(key, cells))], "wire": [(key, row(key, sent))]}
+
+
+def middle(figures: Figures) -> float:
+    return figures.spread("wall")[0]
+
+
 def row(key: tuple, cells: list[str]) -> str:
     return "| " + " | ".join([*key, *cells]) + " |"
 
@@ -67,8 +94,8 @@ def spread(measured: tuple[float, float, float]) -> str:
     return f"{middle:.2f} s ({least:.2f}–{most:.2f})"
 
 
-def part(restic: float, holdall: float) -> float:
-    return holdall / restic
+def part(other: float, holdall: float) -> float:
+    return holdall / other
 
 
 def verdict(limits: dict[str, tuple]) -> str:
@@ -137,14 +164,13 @@ def with_marked(page: str, name: str, text: str) -> str:
 # --- The machine
 
 
-def machine_line(restic: Path, holdall: Path, runs: int, load: float) -> str:
-    """On what it was measured, of which versions, and whether the machine had something else to do."""
+def machine_line(others: str, holdall: Path, runs: int, load: float) -> str:
+    """On what it was measured, of which versions of `others` and holdall, and whether the machine had something else to do."""
     cpu = re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())
     memory = int(re.search(r"MemTotal:\s*(\d+)", Path("/proc/meminfo").read_text()).group(1)) / MIB
     file_system = said_by("findmnt", "-n", "-o", "FSTYPE", "--target", PLACE)
-    restic_version = said_by(restic, "version").split(" compiled")[0]
     line = (
-        f"{restic_version}, {said_by(holdall, '--version')}; {len(os.sched_getaffinity(0))} cores "
+        f"{others}, {said_by(holdall, '--version')}; {len(os.sched_getaffinity(0))} cores "
         f"({cpu.group(1).strip() if cpu else platform.machine()}), {memory:.0f} GiB of memory, {file_system}, "
         f"Linux {platform.release()}; {runs} runs of each."
     )

@@ -21,7 +21,7 @@ use crate::notify::Notifier;
 use crate::quantity::{show_duration, show_time};
 use crate::report::{ItemReport, Outcome, Report, Verdict, json, text};
 use crate::select::{self, Selector};
-use crate::source::{Item, Readiness};
+use crate::source::{Item, OpenOptions, Readiness};
 use crate::store::locks::{Held, Purpose};
 use crate::store::{SaveOptions, Store};
 use crate::timeline::{Point, SAFETY_SUFFIX, Timeline};
@@ -151,7 +151,11 @@ impl Run<'_> {
         for job in Job::all(self.config)? {
             let below = format!("{}/", job.id);
             if wanted.iter().any(|item| *item == job.id || item.starts_with(&below)) {
-                self.back_up_source(&job, &selectors, &mut opened, &mut report)?;
+                let result = self.back_up_source(&job, &selectors, &mut opened, &mut report);
+                if let Err(error) = job.source.close() {
+                    report.errors.push(error.context(job.id.clone()));
+                }
+                result?;
             }
         }
         let Opened { store, held, .. } = opened;
@@ -226,7 +230,14 @@ impl Run<'_> {
         let newest = own.iter().max_by_key(|point| point.time).copied();
         // An incomplete point would make everything that it lacks be read again.
         let parent = own.iter().filter(|point| point.complete).max_by_key(|point| point.time).copied().or(newest);
-        let tree = job.source.open(item, None, monitor)?;
+        let previous = match parent.filter(|_| job.source.wants_previous()) {
+            Some(point) => Some(store.tree(point)?),
+            None => None,
+        };
+        let opening = OpenOptions { previous: previous.as_ref(), dry_run: self.args.dry_run };
+        let tree = job.source.open(item, &opening, monitor)?;
+        // It has what it needs of the point before, whose index takes memory.
+        drop(previous);
         let options = SaveOptions {
             time: self.context.now(),
             parent,

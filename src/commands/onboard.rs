@@ -13,6 +13,7 @@ use crate::error::ExitCode;
 use crate::process::shell_word;
 
 mod files;
+mod ssh;
 mod store;
 
 /// Arguments of `onboard`.
@@ -28,6 +29,8 @@ enum What {
     Store(store::StoreArgs),
     /// Back up files and directories of this machine
     Files(files::FilesArgs),
+    /// Back up another machine over SSH
+    Ssh(ssh::SshArgs),
 }
 
 /// Runs `onboard`.
@@ -35,6 +38,7 @@ pub fn run(args: &OnboardArgs, context: &Context) -> Result<ExitCode> {
     match &args.what {
         What::Store(args) => store::run(args, context)?,
         What::Files(args) => files::run(args, context)?,
+        What::Ssh(args) => ssh::run(args, context)?,
     }
     Ok(ExitCode::Done)
 }

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use rustix::fs::{AtFlags, CWD, statat};
 
-use super::{Entries, Item, Problem, Readiness, Severity, Source, Tree};
+use super::{Entries, Item, OpenOptions, Problem, Readiness, Severity, Source, Tree, outermost};
 use crate::config::FilesConfig;
 use crate::error::Annotate;
 use crate::extract::{self, Extracted, Layout, RestoreOptions};
@@ -68,7 +68,7 @@ impl Source for Files {
         Ok(vec![Item { id: self.id.clone(), source: self.id.clone(), paths: self.roots.clone() }])
     }
 
-    fn open(&self, _item: &Item, _previous: Option<&SavedTree>, _monitor: &dyn Monitor) -> Result<Box<dyn Tree>> {
+    fn open(&self, _item: &Item, _options: &OpenOptions<'_>, _monitor: &dyn Monitor) -> Result<Box<dyn Tree>> {
         self.look_at_roots()?;
         Ok(Box::new(FilesTree { roots: self.roots.clone(), rules: self.rules.clone() }))
     }
@@ -90,19 +90,6 @@ impl Source for Files {
         }
         extract::extract(saved, Path::new("/"), Layout::WholePath, options, monitor)
     }
-}
-
-/// The paths without those that lie below another one, in the order in which a tree names them.
-fn outermost(paths: &[PathBuf]) -> Vec<PathBuf> {
-    let mut sorted: Vec<&PathBuf> = paths.iter().collect();
-    sorted.sort();
-    let mut roots: Vec<PathBuf> = Vec::new();
-    for path in sorted {
-        if !roots.last().is_some_and(|root| path.starts_with(root)) {
-            roots.push(path.clone());
-        }
-    }
-    roots
 }
 
 /// Files are not held still: what changes while it is read is told entry by entry.
@@ -129,21 +116,10 @@ impl Tree for FilesTree {
 }
 
 /// A problem with an entry that should have been read. What vanished in between is only worth a warning.
-fn problem(path: PathBuf, error: std::io::Error) -> Problem {
+pub(super) fn problem(path: PathBuf, error: std::io::Error) -> Problem {
     if error.kind() == std::io::ErrorKind::NotFound {
         Problem { path, error: "vanished before it was read".to_owned(), severity: Severity::Warning }
     } else {
         Problem { path, error: error.to_string(), severity: Severity::Unread }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn nested_and_repeated_paths_are_read_once() {
-        let paths = ["/home/me", "/etc", "/home", "/etc", "/home-two", "/home/you"].map(PathBuf::from);
-        assert_eq!(outermost(&paths), ["/etc", "/home", "/home-two"].map(PathBuf::from));
     }
 }

@@ -1,10 +1,314 @@
 //! `[ssh.NAME]`: directories and files of another machine, pulled over SSH. The machine needs nothing but sshd, and never sees the store.
+//!
+//! ```text
+//!  find -printf ──▶ listing ──▶ compared with the point before ──▶ names of what has changed
+//!                                                                        │
+//!  entries ◀── listing, saved ◀───── tar ◀── one stream ◀───────────── tar -T -
+//! ```
+//! One command lists ([`gnu`], [`posix`], [`only_sftp`]), [`plan`] compares, one command reads ([`transfer`], [`stream`]), [`tree`] puts both together.
+//! Each script runs over a [`connection`], which knows whom it talks to ([`link`], [`host_key`]).
 
+use std::collections::HashMap;
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use anyhow::{Context, Result, anyhow, bail};
+
+use super::globs::Globs;
+use super::{Item, OpenOptions, Problem, Readiness, Severity, Source, Tree};
+use crate::cleanup::Guard;
+use crate::config::{SshConfig, SshDump};
+use crate::error::{Annotate, chain};
+use crate::extract::{Extracted, RestoreOptions};
+use crate::monitor::Monitor;
+use crate::store::SavedTree;
+
+mod auth;
+mod bridge;
+mod caches;
 mod client_config;
+mod commands;
+mod complaints;
 mod connection;
 pub mod discover;
+mod dump;
 mod excludes;
+mod gnu;
+mod host;
+mod host_key;
+mod key;
 mod known_hosts;
+mod link;
 mod listing;
+mod node;
+pub mod onboarding;
+mod plain;
+mod plan;
+mod posix;
+mod probe;
+mod reading;
 mod shell;
+mod stream;
 mod sudoers;
+mod transfer;
+mod tree;
+
+use connection::Connection;
+use host::{Host, Way};
+use listing::{FILE, Listing, Stat};
+use plan::Plan;
+use probe::Tools;
+use shell::Shell;
+use tree::{Shared, SshTree};
+
+/// Where the outputs of commands are in a snapshot.
+const DUMPS: &str = "/dumps";
+
+/// What a machine has.
+struct Listed {
+    listing: Listing,
+    /// What could not be listed.
+    problems: Vec<Problem>,
+    /// Which device each is that is one, when that was told.
+    devices: Vec<(Vec<u8>, u64)>,
+}
+
+/// The driver.
+pub struct Ssh {
+    id: String,
+    config: SshConfig,
+    roots: Vec<PathBuf>,
+    globs: Globs,
+    /// The machine, once it was reached, with a connection that nobody uses.
+    reached: Mutex<Option<(Host, Option<Connection>)>>,
+    /// Runs `after`, once `before` was run.
+    after: Mutex<Option<Guard>>,
+}
+
+impl Ssh {
+    /// The source of this configuration.
+    pub fn new(config: &SshConfig) -> Result<Self> {
+        let id = format!("ssh.{}", config.common.name);
+        let globs =
+            Globs::new(&config.leave_out.exclude).with_context(|| format!("understand the excludes of {id}"))?;
+        let roots = super::outermost(&config.paths);
+        let (reached, after) = Default::default();
+        Ok(Self { id, config: config.clone(), roots, globs, reached, after })
+    }
+
+    /// The machine, with a connection; both are kept for the next piece of work.
+    fn reach(&self) -> Result<(Host, Connection)> {
+        let mut reached = self.reached.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((host, connection)) = reached.as_mut() {
+            let host = host.clone();
+            let connection = connection.take().map_or_else(|| host.connect(), Ok)?;
+            return Ok((host, connection));
+        }
+        let (host, connection) = Host::reach(&self.config.login, self.config.sudo)?;
+        *reached = Some((host.clone(), None));
+        Ok((host, connection))
+    }
+
+    fn keep(&self, connection: Connection) {
+        if let Some((_, kept)) = self.reached.lock().unwrap_or_else(PoisonError::into_inner).as_mut() {
+            *kept = Some(connection);
+        }
+    }
+
+    /// Lists the machine.
+    fn list(&self, host: &Host, connection: &mut Connection, roots: &[PathBuf], with_rules: bool) -> Result<Listed> {
+        let none = crate::config::LeaveOut::default();
+        let leave_out = if with_rules { &self.config.leave_out } else { &none };
+        let limit = leave_out.exclude_larger_than;
+        let leaves_out = |path: &Path, stat: &Stat| {
+            with_rules && self.globs.excludes(path, stat.is_dir())
+                || stat.is_file() && limit.is_some_and(|limit| stat.size > limit)
+        };
+        let sudo = host.needs_sudo();
+        match host.way {
+            Way::Gnu => {
+                let request = gnu::Request { tools: &host.tools, sudo, roots, leave_out, leaves_out: &leaves_out };
+                let (listing, problems) = gnu::list(connection, &request)?;
+                Ok(Listed { listing, problems, devices: Vec::new() })
+            }
+            Way::Posix => plain::list(connection, host, roots, leave_out, &leaves_out),
+            Way::Sftp => bail!("not yet"),
+        }
+    }
+
+    /// Every path must be there: a missing one is a disk that is not mounted or a name that is mistyped, and the rest would make a
+    /// point that looks whole.
+    fn look_at_root(&self, root: &Path, listing: &Listing, problems: &[Problem]) -> Result<()> {
+        if listing.has_root(root) {
+            return Ok(());
+        }
+        let why = problems.iter().find(|problem| problem.path == root && problem.severity == Severity::Unread);
+        let why = why.map_or("it is not there", |why| &why.error);
+        Err(anyhow!("look at {} on {}: {why}", root.display(), self.config.login.host)).hint(format!(
+            "Is something not mounted there, or may {} not look? Else take {} out of `paths` of {}.",
+            self.config.login.user,
+            root.display(),
+            self.id
+        ))
+    }
+
+    /// Sees that sudo runs what holdall runs, without a password and without a terminal.
+    ///
+    /// # Errors
+    ///
+    /// When it does not, with the lines that its sudoers file needs.
+    fn check_sudo(&self, host: &Host, connection: &mut Connection) -> Result<()> {
+        if !host.needs_sudo() {
+            return Ok(());
+        }
+        let Tools { sudo, user, .. } = &host.tools;
+        let Some(sudo) = sudo else {
+            return Err(anyhow!("{} has no sudo", self.config.login.host))
+                .hint("Install sudo there, log in as root, or take out `sudo`.");
+        };
+        let commands = match host.way {
+            Way::Gnu => {
+                vec![
+                    commands::list(&host.tools, &self.roots, &self.config.leave_out, true),
+                    commands::read(&host.tools),
+                ]
+            }
+            Way::Posix | Way::Sftp => bail!("not yet"),
+        };
+        for argv in &commands {
+            let words = [sudo.as_bytes(), b"-n", b"-l", b"--"].map(<[u8]>::to_vec).into_iter().chain(argv.clone());
+            let script = [shell::command(&words.collect::<Vec<_>>()), b" </dev/null >/dev/null\n".to_vec()].concat();
+            let (ended, _) = connection.capture(&script, 0)?;
+            if ended.status != 0 {
+                let why = complaints::of_sudo(&ended).map_or_else(String::new, |error| format!(": {error}"));
+                let program = String::from_utf8_lossy(&argv[0]).into_owned();
+                let lines = sudoers::lines(user, &commands)?;
+                return Err(anyhow!("sudo on {} does not let {user} run {program}{why}", self.config.login.host))
+                    .hint(format!("Put these lines into a file of /etc/sudoers.d there, with visudo:\n{lines}"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Runs `before`, and sees to it that `after` is run, whatever happens.
+    fn begin(&self, connection: &mut Connection) -> Result<()> {
+        let mut after = self.after.lock().unwrap_or_else(PoisonError::into_inner);
+        if after.is_some() {
+            return Ok(());
+        }
+        if !self.config.after.is_empty() {
+            let (login, argv) = (self.config.login.clone(), self.config.after.clone());
+            *after = Some(Guard::new(move |_| {
+                if let Err(error) = run_after(&login, &argv) {
+                    tracing::error!("{}", chain(&error));
+                }
+            }));
+        }
+        if !self.config.before.is_empty() {
+            dump::run(connection, &self.config.before).context("run `before`")?;
+        }
+        Ok(())
+    }
+}
+
+fn run_after(login: &crate::config::SshLogin, argv: &[String]) -> Result<()> {
+    let run = || dump::run(&mut Connection::open(login)?, argv);
+    run().with_context(|| format!("run `after` on {}", login.host))
+}
+
+impl Source for Ssh {
+    fn preflight(&self) -> Result<Readiness> {
+        let doing = || format!("log in on {}", self.config.login.host);
+        match self.reach() {
+            Ok((host, mut connection)) => {
+                self.check_sudo(&host, &mut connection)?;
+                self.keep(connection);
+                Ok(Readiness::Ready)
+            }
+            Err(error) if self.config.optional && link::is_unreachable(&error) => Ok(Readiness::Away(chain(&error))),
+            Err(error) => Err(error).with_context(doing),
+        }
+    }
+
+    fn items(&self) -> Result<Vec<Item>> {
+        let mut paths = self.roots.clone();
+        if !self.config.dumps.is_empty() {
+            paths.push(DUMPS.into());
+        }
+        Ok(vec![Item { id: self.id.clone(), source: self.id.clone(), paths }])
+    }
+
+    fn open(&self, _item: &Item, options: &OpenOptions<'_>, monitor: &dyn Monitor) -> Result<Box<dyn Tree>> {
+        let (host, mut connection) = self.reach().with_context(|| format!("log in on {}", self.config.login.host))?;
+        if options.dry_run {
+            if !self.config.before.is_empty() || !self.config.after.is_empty() || !self.config.dumps.is_empty() {
+                monitor.say(&format!("{}: `before`, `after` and dumps are not run in a dry run", self.id));
+            }
+        } else {
+            self.begin(&mut connection)?;
+        }
+        let listed = self.list(&host, &mut connection, &self.roots, true);
+        let Listed { mut listing, problems, devices } =
+            listed.with_context(|| format!("list {}", self.config.login.host))?;
+        if self.config.leave_out.exclude_caches {
+            connection = caches::leave_out(&host, connection, &mut listing).context("look for cache directories")?;
+        }
+        self.roots.iter().try_for_each(|root| self.look_at_root(root, &listing, &problems))?;
+        let dumps = if options.dry_run { HashMap::new() } else { add_dumps(&mut listing, &self.config.dumps)? };
+        let mut plan = Plan::new(listing, options.previous, false);
+        devices.into_iter().for_each(|(path, device)| plan.set_device(Path::new(OsStr::from_bytes(&path)), device));
+        Ok(Box::new(SshTree(Arc::new(Shared {
+            host,
+            plan,
+            problems,
+            dumps,
+            connection: Mutex::new(Some(connection)),
+            failure: Mutex::default(),
+        }))))
+    }
+
+    fn overwritten(&self, _item: &Item, _saved: &SavedTree, _path: Option<&Path>) -> Result<Option<Box<dyn Tree>>> {
+        bail!("not yet")
+    }
+
+    fn restore(
+        &self,
+        _item: &Item,
+        _saved: &SavedTree,
+        _options: &RestoreOptions,
+        _monitor: &dyn Monitor,
+    ) -> Result<Extracted> {
+        bail!("not yet")
+    }
+
+    fn wants_previous(&self) -> bool {
+        true
+    }
+
+    fn close(&self) -> Result<()> {
+        let guard = self.after.lock().unwrap_or_else(PoisonError::into_inner).take();
+        match guard {
+            Some(guard) => {
+                guard.disarm();
+                run_after(&self.config.login, &self.config.after)
+            }
+            None => Ok(()),
+        }
+    }
+}
+
+/// Adds the files that commands will fill.
+fn add_dumps(listing: &mut Listing, dumps: &[SshDump]) -> Result<HashMap<listing::Row, SshDump>> {
+    let now = chrono::Utc::now();
+    let mtime = (now.timestamp(), now.timestamp_subsec_nanos());
+    let mut rows = HashMap::new();
+    for dump in dumps {
+        let path = Path::new(DUMPS).join(&dump.file);
+        let row = listing.add_file(&path, Stat { mode: FILE | 0o600, mtime, ..Stat::default() })?;
+        rows.insert(row, dump.clone());
+    }
+    listing.sort();
+    Ok(rows)
+}

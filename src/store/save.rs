@@ -78,8 +78,11 @@ impl Store {
         task.finish();
         snapshot.tree = Id::from(root.context("write to the store")?).into();
 
-        let concluded = refuse_empty(&summary, item, options, &problems)
-            .and_then(|()| tree.finish().context("the source broke off"))
+        // A source that broke off has given nothing that could be judged.
+        let concluded = tree
+            .finish()
+            .context("the source broke off")
+            .and_then(|()| refuse_empty(&summary, item, options, &problems))
             .and_then(|()| {
                 if problems.is_incomplete() {
                     points::mark_incomplete(&mut snapshot);

@@ -11,7 +11,7 @@ use holdall::extract::{Extracted, Layout, RestoreOptions, extract};
 use holdall::monitor::Silent;
 use holdall::secret::Secret;
 use holdall::source::files::Files;
-use holdall::source::{Severity, Source};
+use holdall::source::{OpenOptions, Severity, Source};
 use holdall::store::{SaveOptions, SavedTree, Store};
 use holdall::timeline::{Point, Timeline};
 use tempfile::TempDir;
@@ -50,7 +50,7 @@ impl Bench {
     pub(crate) fn back_up(&self, directory: &Path) -> SavedTree {
         let source = files(directory);
         let item = source.items().unwrap().remove(0);
-        let tree = source.open(&item, None, &Silent).unwrap();
+        let tree = source.open(&item, &OpenOptions::default(), &Silent).unwrap();
         let store = &self.store;
         // Each point a minute after the one before it.
         let count = i64::try_from(store.points().unwrap().len()).unwrap();

@@ -1,5 +1,6 @@
 //! A program that runs beside a test, and ends with it: also when the test panics, also when it is killed.
 
+use std::ffi::OsString;
 use std::fs::{self, File};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::os::unix::process::CommandExt;
@@ -77,9 +78,14 @@ impl Daemon {
         self.child.try_wait().unwrap().is_none()
     }
 
+    /// Its process id.
+    pub fn id(&self) -> Pid {
+        Pid::from_child(&self.child)
+    }
+
     /// Sends a signal.
     pub fn signal(&self, signal: Signal) {
-        kill_process(Pid::from_child(&self.child), signal).unwrap();
+        kill_process(self.id(), signal).unwrap();
     }
 
     /// Ends the program and what it has started at once, as a loss of power would.
@@ -111,6 +117,14 @@ impl Drop for Daemon {
         }
         self.kill();
     }
+}
+
+/// The same command, run by another one that takes it as its last arguments; an empty one changes nothing. The environment is not kept.
+pub fn run_by(runner: &[OsString], command: Command) -> Command {
+    let [program, rest @ ..] = runner else { return command };
+    let mut outer = Command::new(program);
+    outer.args(rest).arg(command.get_program()).args(command.get_args());
+    outer
 }
 
 /// Ports on the loopback interface that were free a moment ago, all different.

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
-use super::daemon::Daemon;
+use super::daemon::{Daemon, run_by};
 use super::outcome::Outcome;
 
 /// No run of a test takes this long; a program that hangs is ended, and its outcome has no exit code.
@@ -27,6 +27,7 @@ pub struct TestEnv {
     root: TempDir,
     variables: Vec<(OsString, OsString)>,
     path_first: Vec<PathBuf>,
+    within: Vec<OsString>,
     reads_everything: bool,
 }
 
@@ -37,7 +38,8 @@ impl TestEnv {
         for name in ["home", "config/holdall", "cache", "run", "tmp", "source"] {
             fs::create_dir_all(root.path().join(name)).unwrap();
         }
-        let env = Self { root, variables: Vec::new(), path_first: Vec::new(), reads_everything: true };
+        let env =
+            Self { root, variables: Vec::new(), path_first: Vec::new(), within: Vec::new(), reads_everything: true };
         env.write_secret("store.password", PASSWORD);
         env
     }
@@ -117,6 +119,12 @@ impl TestEnv {
     /// Programs are looked for in this directory first.
     pub fn path_first(mut self, directory: impl Into<PathBuf>) -> Self {
         self.path_first.insert(0, directory.into());
+        self
+    }
+
+    /// From here on holdall is run by this command: somewhere else, for instance on one side of a [`super::netns::Network`].
+    pub fn within(mut self, command: Vec<OsString>) -> Self {
+        self.within = command;
         self
     }
 
@@ -217,6 +225,7 @@ impl TestEnv {
             command
         };
         command.args(arguments);
+        let mut command = run_by(&self.within, command);
         self.surround(&mut command);
         command
     }

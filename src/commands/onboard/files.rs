@@ -48,11 +48,11 @@ pub(super) struct FilesArgs {
     dry_run: bool,
 }
 
-fn parse_name(text: &str) -> Result<String, String> {
+pub(super) fn parse_name(text: &str) -> Result<String, String> {
     config::check_name(text).map(|()| text.to_owned())
 }
 
-fn parse_exclude(text: &str) -> Result<String, String> {
+pub(super) fn parse_exclude(text: &str) -> Result<String, String> {
     config::check_exclude(text).map(|()| text.to_owned())
 }
 
@@ -86,7 +86,7 @@ pub(super) fn run(args: &FilesArgs, context: &Context) -> Result<()> {
     Ok(())
 }
 
-fn name_is_free(name: &str, config: &Config) -> Result<()> {
+pub(super) fn name_is_free(name: &str, config: &Config) -> Result<()> {
     match config.sources.iter().find(|source| source.common().name == name) {
         None => Ok(()),
         Some(source) => Err(anyhow!("the name `{name}` is taken: {} has [{}]", config.file.display(), source.id()))

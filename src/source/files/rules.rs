@@ -3,16 +3,16 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
-use ignore::gitignore::{Gitignore, GitignoreBuilder};
+use anyhow::Result;
 use rustix::fs::{FileType, Stat, stat};
 
 use crate::config::LeaveOut;
+use crate::source::globs::Globs;
 
 /// The excludes of one source.
 #[derive(Debug)]
 pub(super) struct Rules {
-    globs: Option<Gitignore>,
+    globs: Globs,
     /// As strings: comparing paths by component would cost more than the rest of the visit. So few that hashing costs more than comparing.
     never: Vec<OsString>,
     /// The same by device and inode: links, mounts and `..` give a thing many names.
@@ -26,15 +26,7 @@ pub(super) struct Rules {
 
 impl Rules {
     pub(super) fn new(leave_out: &LeaveOut, never: &[PathBuf]) -> Result<Self> {
-        let globs = if leave_out.exclude.is_empty() {
-            None
-        } else {
-            let mut builder = GitignoreBuilder::new("/");
-            for glob in &leave_out.exclude {
-                builder.add_line(None, glob).with_context(|| format!("read the glob `{glob}`"))?;
-            }
-            Some(builder.build().context("combine the globs")?)
-        };
+        let globs = Globs::new(&leave_out.exclude)?;
         Ok(Self {
             globs,
             never: never.iter().map(|path| path.clone().into_os_string()).collect(),
@@ -52,7 +44,7 @@ impl Rules {
 
     /// Whether the entry at `path`, and all below it, is left out.
     pub(super) fn excludes(&self, path: &Path, is_directory: bool) -> bool {
-        self.globs.as_ref().is_some_and(|globs| globs.matched(path, is_directory).is_ignore())
+        self.globs.excludes(path, is_directory)
     }
 
     /// Whether the entry found at `path` must not be in a backup, even if it is named in `paths`.
@@ -76,9 +68,6 @@ impl Rules {
 fn identity(found: &Stat) -> (u64, u64) {
     (found.st_dev, found.st_ino)
 }
-
-/// How a `CACHEDIR.TAG` begins (Cache Directory Tagging Specification, bford.info/cachedir).
-pub(super) const CACHEDIR_SIGNATURE: &[u8] = b"Signature: 8a477f597d28d172789f06886806bc55";
 
 #[cfg(test)]
 pub(super) mod tests {

@@ -19,8 +19,9 @@ use super::descriptors::{Descriptors, Directory, Opened};
 use super::inode::{self, Place};
 use super::listing::{Buffer, Listing};
 use super::problem;
-use super::rules::{CACHEDIR_SIGNATURE, Rules};
+use super::rules::Rules;
 use super::seen::Seen;
+use crate::source::globs::{CACHEDIR_SIGNATURE, CACHEDIR_TAG};
 use crate::source::{Problem, Severity};
 
 /// A walk, which is asked for some entries at a time, or for the sum of all sizes.
@@ -265,8 +266,6 @@ impl Walk {
         self.push(Seen::Problem(Problem { path: self.here(), error, severity: Severity::Unread }));
     }
 }
-
-const CACHEDIR_TAG: &[u8] = b"CACHEDIR.TAG";
 
 /// Whether the directory bears a tag that says its content can be made anew.
 fn is_cache(directory: &Arc<Directory>, fd: &Arc<OwnedFd>, listing: &Listing) -> bool {

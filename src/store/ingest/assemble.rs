@@ -175,7 +175,11 @@ impl<'r> Assembler<'r> {
                     return self.put(node, payload, Change::Unmodified, is_same);
                 }
                 let slot = level.add(node, Payload::Pending, false);
-                run.jobs.push_file(FileJob { slot, path, size, change, opener });
+                run.jobs.push_file(FileJob { slot, path, size: Some(size), change, opener });
+            }
+            Some(Content::Unsized(opener)) => {
+                let slot = level.add(node, Payload::Pending, false);
+                run.jobs.push_file(FileJob { slot, path, size: None, change, opener });
             }
         }
     }

@@ -24,8 +24,8 @@ const BATCH_BYTES: u64 = 256 << 10;
 pub(super) struct FileJob {
     pub(super) slot: Slot,
     pub(super) path: PathBuf,
-    /// Its size when it was listed, in bytes.
-    pub(super) size: u64,
+    /// Its size when it was listed, in bytes, if that was known.
+    pub(super) size: Option<u64>,
     pub(super) change: Change,
     pub(super) opener: Opener,
 }
@@ -137,7 +137,7 @@ impl Jobs {
         while batch.len() < share
             && let Some(job) = state.files.front()
         {
-            bytes += job.size;
+            bytes += job.size.unwrap_or(BATCH_BYTES);
             if bytes > BATCH_BYTES && !batch.is_empty() {
                 break;
             }

@@ -59,8 +59,8 @@ pub(super) struct Worker<'r> {
 struct Reading {
     reader: Box<dyn Read + Send>,
     path: PathBuf,
-    /// Its size when it was listed, in bytes.
-    listed: u64,
+    /// Its size when it was listed, in bytes, if that was known.
+    listed: Option<u64>,
     /// Bytes read so far.
     read: u64,
     is_end: bool,
@@ -258,7 +258,7 @@ impl<'r> Worker<'r> {
 
     /// Tells when a file is not as long as it was when it was listed. What was read is saved, and is what its size says.
     fn compare_size(&self, reading: &Reading) {
-        let listed = reading.listed;
+        let Some(listed) = reading.listed else { return };
         if reading.read != listed {
             let how = if reading.read > listed { "grew" } else { "shrank" };
             let error = format!("{how} while it was backed up, from {listed} to {} bytes; saved as read", reading.read);

@@ -1,0 +1,61 @@
+//! The programs that are run on a machine to list and to read, word by word: what is run is what `sudoers` has to allow.
+
+use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
+
+use super::excludes::prune;
+use super::probe::Tools;
+use super::sudoers::can_say;
+use crate::config::LeaveOut;
+
+/// A program with its arguments.
+pub(super) type Argv = Vec<Vec<u8>>;
+
+/// What find prints of each entry: type, mode, owner, group, size, times of content and of status, inode, links, device; then its path, and
+/// where it leads to, each up to a NUL.
+pub(super) const FORMAT: &str = r"%y/%m/%U/%G/%s/%T@/%C@/%i/%n/%D\0%p\0%l\0";
+
+/// Lists everything below `roots`; without what is left out, as far as find can tell, and sudoers can say when it is run with `sudo`.
+pub(super) fn list(tools: &Tools, roots: &[PathBuf], leave_out: &LeaveOut, sudo: bool) -> Argv {
+    let mut argv = vec![tools.find.clone().unwrap_or_default().into_bytes()];
+    argv.extend(roots.iter().map(|root| root.as_os_str().as_bytes().to_vec()));
+    if leave_out.one_file_system {
+        argv.push(b"-xdev".to_vec());
+    }
+    // To tell find less is always right: what it lists is looked at once more.
+    let can_be_said = |line: &&String| {
+        !sudo || line.starts_with('!') || prune(&[(*line).clone()], roots).iter().all(|word| can_say(word))
+    };
+    let lines: Vec<String> = leave_out.exclude.iter().filter(can_be_said).cloned().collect();
+    argv.extend(prune(&lines, roots));
+    argv.extend([b"-printf".to_vec(), FORMAT.as_bytes().to_vec()]);
+    argv
+}
+
+/// Reads the files whose names come on standard input, each up to a NUL, and writes them as an archive.
+pub(super) fn read(tools: &Tools) -> Argv {
+    let mut argv = vec![tools.tar.clone().unwrap_or_default()];
+    argv.extend(
+        // What is said of names counts for those that come behind it.
+        ["--create", "--file=-", "--format=pax", "--null", "--no-unquote", "--no-recursion", "--files-from=-"]
+            .map(str::to_owned),
+    );
+    if tools.tar_has_xattrs {
+        argv.extend(["--xattrs", "--acls"].map(str::to_owned));
+    }
+    argv.extend(
+        ["--sparse", "--hard-dereference", "--numeric-owner", "--absolute-names", "--quoting-style=escape"]
+            .map(str::to_owned),
+    );
+    argv.into_iter().map(String::into_bytes).collect()
+}
+
+/// The same with `sudo -n` before it, when that is wanted.
+pub(super) fn privileged(tools: &Tools, sudo: bool, argv: Argv) -> Argv {
+    if !sudo {
+        return argv;
+    }
+    let program = tools.sudo.clone().unwrap_or_else(|| "sudo".to_owned());
+    let before = [program.into_bytes(), b"-n".to_vec(), b"--".to_vec()];
+    before.into_iter().chain(argv).collect()
+}

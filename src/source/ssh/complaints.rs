@@ -1,0 +1,120 @@
+//! What programs on a machine wrote to standard error: which entries they could not read, and why.
+
+use std::os::unix::ffi::OsStringExt;
+use std::path::PathBuf;
+
+use anyhow::{Error, anyhow};
+
+use super::connection::Ended;
+use crate::error::Annotate;
+use crate::source::{Problem, Severity};
+
+/// Why a program did not run, as far as its complaints tell.
+pub(super) fn refused(ended: &Ended, program: &str) -> Error {
+    if let Some(error) = of_sudo(ended) {
+        return error;
+    }
+    match ended.complaint() {
+        complaint if complaint.is_empty() => anyhow!("{program} ended with {}", ended.status),
+        complaint => anyhow!("{program} ended with {}: {complaint}", ended.status),
+    }
+}
+
+/// What sudo said when it did not run a program.
+pub(super) fn of_sudo(ended: &Ended) -> Option<Error> {
+    let text = String::from_utf8_lossy(&ended.complaints);
+    let line = text.lines().find_map(|line| line.strip_prefix("sudo: "))?;
+    let error = anyhow!("sudo does not run it: {}", crate::output::printable(std::ffi::OsStr::new(line)));
+    let hinted: anyhow::Result<()> = Err(error).hint("`holdall check` prints the lines that its sudoers file needs.");
+    hinted.err()
+}
+
+/// The entries that a program named in its complaints: `find: '/root/x': Permission denied`, `tar: /root/x: Cannot open: Permission denied`.
+pub(super) fn problems(complaints: &[u8], program: &str) -> Vec<Problem> {
+    let prefix = [program.as_bytes(), b": "].concat();
+    let lines = complaints.split(|&byte| byte == b'\n');
+    let named = lines.filter_map(|line| {
+        // Programs are run by their whole path and say so.
+        let at = line.windows(prefix.len()).position(|window| window == prefix)?;
+        named(&line[at + prefix.len()..])
+    });
+    named.collect()
+}
+
+/// A complaint that begins with a path.
+fn named(line: &[u8]) -> Option<Problem> {
+    let (path, error) = match line.first()? {
+        b'\'' | b'`' => {
+            let end = line.windows(2).rposition(|window| window == b"':")?;
+            (&line[1..end], line.get(end + 3..)?)
+        }
+        b'/' => {
+            let end = line.windows(2).position(|window| window == b": ")?;
+            (&line[..end], &line[end + 2..])
+        }
+        _ => return None,
+    };
+    let error = String::from_utf8_lossy(error).into_owned();
+    let has_vanished = error.ends_with("No such file or directory") || error.contains("File removed before we read it");
+    let path = PathBuf::from(std::ffi::OsString::from_vec(unescaped(path)));
+    Some(if has_vanished {
+        Problem { path, error: "vanished before it was read".to_owned(), severity: Severity::Warning }
+    } else {
+        Problem { path, error: crate::output::printable(std::ffi::OsStr::new(&error)), severity: Severity::Unread }
+    })
+}
+
+/// A name as GNU's programs escape it in their messages (quotearg of gnulib, styles `escape` and `locale`).
+fn unescaped(name: &[u8]) -> Vec<u8> {
+    let mut plain = Vec::new();
+    let mut rest = name;
+    while let Some((&byte, behind)) = rest.split_first() {
+        rest = behind;
+        let Some(&next) = behind.first().filter(|_| byte == b'\\') else {
+            plain.push(byte);
+            continue;
+        };
+        let digits = behind.get(..3).filter(|digits| digits.iter().all(|digit| (b'0'..=b'7').contains(digit)));
+        if let Some(digits) = digits {
+            let value = digits.iter().fold(0_u32, |value, digit| value * 8 + u32::from(digit - b'0'));
+            plain.push(value as u8);
+            rest = &behind[3..];
+            continue;
+        }
+        rest = &behind[1..];
+        plain.push(match next {
+            b'a' => 7,
+            b'b' => 8,
+            b't' => b'\t',
+            b'n' => b'\n',
+            b'v' => 11,
+            b'f' => 12,
+            b'r' => b'\r',
+            other => other,
+        });
+    }
+    plain
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_and_reasons_are_understood() {
+        let text = b"/usr/bin/find: '/root/a\\nb\\303\\244': Permission denied\n\
+            find: '/gone': No such file or directory\n\
+            tar: /etc/it's: Cannot open: Permission denied\n\
+            tar: Exiting with failure status due to previous errors\n";
+        let found = problems(text, "find");
+        assert_eq!(found.len(), 2);
+        assert_eq!(found[0].path, PathBuf::from("/root/a\nb\u{e4}"));
+        assert_eq!((found[0].severity, found[1].severity), (Severity::Unread, Severity::Warning));
+        let found = problems(text, "tar");
+        assert_eq!(found.len(), 1);
+        assert_eq!(
+            (found[0].path.as_path(), found[0].error.as_str()),
+            (std::path::Path::new("/etc/it's"), "Cannot open: Permission denied")
+        );
+    }
+}

@@ -1,0 +1,93 @@
+//! A machine: how it is reached, and what it has.
+
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use anyhow::{Context, Result, anyhow};
+
+use super::connection::Connection;
+use super::probe::{Tools, probe};
+use crate::config::SshLogin;
+use crate::error::Annotate;
+use crate::source::Content;
+
+/// In which way a machine is listed and read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Way {
+    /// With GNU find and GNU tar.
+    Gnu,
+    /// With what every Unix has.
+    Posix,
+    /// Over SFTP; it runs no commands.
+    Sftp,
+}
+
+/// A machine that was reached before.
+#[derive(Clone)]
+pub(super) struct Host {
+    pub(super) login: SshLogin,
+    pub(super) sudo: bool,
+    pub(super) tools: Tools,
+    pub(super) way: Way,
+    /// For content that is read by name.
+    sftp: Option<Arc<Mutex<ssh2::Sftp>>>,
+}
+
+impl Host {
+    /// Logs in and finds out what the machine has.
+    pub(super) fn reach(login: &SshLogin, sudo: bool) -> Result<(Self, Connection)> {
+        let mut connection = Connection::open(login)?;
+        let host = |tools: Tools, way, sftp| Self { login: login.clone(), sudo, tools, way, sftp };
+        match probe(&mut connection) {
+            Ok(tools) => {
+                let way = if tools.is_gnu() { Way::Gnu } else { Way::Posix };
+                Ok((host(tools, way, None), connection))
+            }
+            Err(why) => {
+                // It lets nobody run commands, or has no shell. A connection that failed is not used again.
+                let mut again = Connection::open(login)?;
+                let Ok(sftp) = again.sftp() else { return Err(why) };
+                tracing::debug!("{} gives SFTP only: {why:#}", login.host);
+                if sudo {
+                    return Err(anyhow!("{} runs no commands for {}: no sudo either", login.host, login.user))
+                        .hint("Take out `sudo`, or let this user run commands.");
+                }
+                let sftp = Some(Arc::new(Mutex::new(sftp)));
+                Ok((host(Tools { system: "SFTP only".to_owned(), ..Tools::default() }, Way::Sftp, sftp), again))
+            }
+        }
+    }
+
+    /// A further connection.
+    pub(super) fn connect(&self) -> Result<Connection> {
+        Connection::open(&self.login)
+    }
+
+    /// Whether each file is read by its name, and not out of one stream.
+    pub(super) fn reads_by_name(&self) -> bool {
+        self.way == Way::Sftp
+    }
+
+    /// The content of a file that is read by name.
+    pub(super) fn content(&self, path: &Path) -> Result<Content> {
+        let sftp = self.sftp.clone().context("it is not read by name")?;
+        let _ = (sftp, path);
+        anyhow::bail!("not yet")
+    }
+
+    /// What SFTP is spoken over, if nothing else is.
+    pub(super) fn with_sftp<T>(&self, work: impl FnOnce(&ssh2::Sftp) -> Result<T>) -> Result<T> {
+        let sftp = self.sftp.as_ref().context("it is not reached over SFTP")?;
+        work(&sftp.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// What is put before a program of the shell that must see everything.
+    pub(super) fn prefix(&self) -> Vec<u8> {
+        if self.needs_sudo() { b"sudo -n ".to_vec() } else { Vec::new() }
+    }
+
+    /// Whether `sudo` is put before what is run.
+    pub(super) fn needs_sudo(&self) -> bool {
+        self.sudo && self.tools.uid != Some(0)
+    }
+}

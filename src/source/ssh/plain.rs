@@ -1,0 +1,71 @@
+//! Lists machines without GNU find in the order in which a [`Listing`] takes entries.
+
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use anyhow::Result;
+
+use super::Listed;
+use super::connection::Connection;
+use super::host::Host;
+use super::listing::{Found, Listing, Stat};
+use super::posix::{self, Request, prunable};
+use crate::config::LeaveOut;
+
+/// Lists everything below the roots.
+pub(super) fn list(
+    connection: &mut Connection,
+    host: &Host,
+    roots: &[PathBuf],
+    leave_out: &LeaveOut,
+    leaves_out: &dyn Fn(&Path, &Stat) -> bool,
+) -> Result<Listed> {
+    let names: Vec<Vec<u8>> = roots.iter().map(|root| root.as_os_str().as_bytes().to_vec()).collect();
+    // Whether a directory is left out does not hang on what else is known of it.
+    let excludes = |path: &[u8], is_directory: bool| {
+        let mode = if is_directory { super::listing::DIRECTORY } else { 0 };
+        leaves_out(Path::new(OsStr::from_bytes(path)), &Stat { mode, ..Stat::default() })
+    };
+    let request = Request {
+        roots: &names,
+        prefix: &host.prefix(),
+        one_file_system: leave_out.one_file_system,
+        pruned: &prunable(&leave_out.exclude),
+        excludes: &excludes,
+    };
+    let mut found = Vec::new();
+    let listed = posix::list(connection, &request, &mut |entry| {
+        found.push(entry);
+        Ok(())
+    })?;
+    Ok(Listed { listing: in_order(found, roots, leaves_out)?, problems: listed.problems, devices: listed.devices })
+}
+
+/// A listing of entries that come in any order.
+pub(super) fn in_order(
+    mut found: Vec<Found>,
+    roots: &[PathBuf],
+    leaves_out: &dyn Fn(&Path, &Stat) -> bool,
+) -> Result<Listing> {
+    let mut listing = Listing::new();
+    // It is not among what was found.
+    if let Some(root) = roots.iter().find(|root| root.parent().is_none()) {
+        listing.begin_root(root, &Found::default())?;
+    }
+    found.sort_by_cached_key(|entry| in_tree_order(&entry.path));
+    for entry in &found {
+        let path = Path::new(OsStr::from_bytes(&entry.path));
+        match roots.iter().find(|root| *root == path) {
+            Some(root) => listing.begin_root(root, entry)?,
+            None => listing.add(entry, leaves_out)?,
+        }
+    }
+    listing.sort();
+    Ok(listing)
+}
+
+/// A path in an order in which what is in a directory comes before what comes behind the directory: no name has a byte before the slash.
+pub(super) fn in_tree_order(path: &[u8]) -> Vec<u8> {
+    path.iter().map(|&byte| if byte == b'/' { 0 } else { byte }).collect()
+}
