@@ -24,10 +24,16 @@ pub(super) fn list(tools: &Tools, roots: &[PathBuf], leave_out: &LeaveOut, sudo:
         argv.push(b"-xdev".to_vec());
     }
     // To tell find less is always right: what it lists is looked at once more.
-    let can_be_said = |line: &&String| {
-        !sudo || line.starts_with('!') || prune(&[(*line).clone()], roots).iter().all(|word| can_say(word))
-    };
-    let lines: Vec<String> = leave_out.exclude.iter().filter(can_be_said).cloned().collect();
+    let mut lines: Vec<String> = Vec::new();
+    for line in &leave_out.exclude {
+        let can_be_said = !sudo || prune(std::slice::from_ref(line), roots).iter().all(|word| can_say(word));
+        if can_be_said {
+            lines.push(line.clone());
+        } else if line.starts_with('!') {
+            // What it brings back may be left out by any line before it.
+            lines.clear();
+        }
+    }
     argv.extend(prune(&lines, roots));
     argv.extend([b"-printf".to_vec(), FORMAT.as_bytes().to_vec()]);
     argv
