@@ -15,7 +15,7 @@ use super::only_sftp;
 use super::plan::Plan;
 use super::restore::{Restore, Standing};
 use super::tree::{Shared, SshTree};
-use super::{DUMPS, Listed, Ssh, commands};
+use super::{DUMPS, How, Listed, Ssh, commands};
 use crate::error::Annotate;
 use crate::extract::{Extracted, Layout, RestoreOptions};
 use crate::monitor::Monitor;
@@ -55,7 +55,11 @@ impl Ssh {
         }
         let now = match back.directory {
             None => self.look_in_place(&host, &mut connection, back.saved, back.options.path.as_deref())?,
-            Some(directory) => self.look_at_directory(&host, &mut connection, directory)?,
+            Some(directory) => {
+                // Without leave to overwrite it only matters whether anything is there.
+                let how = if back.options.overwrite { How::Everything } else { How::Shallow };
+                self.look_at_directory(&host, &mut connection, directory, how)?
+            }
         };
         let target = back.directory.unwrap_or(Path::new("/"));
         let is_empty = now.listing.find(target).is_none_or(|row| now.listing.children(row).is_empty());
@@ -140,17 +144,18 @@ impl Ssh {
             Some(path) => vec![path.to_path_buf()],
             None => saved.roots().iter().filter(|root| *root != Path::new(DUMPS)).cloned().collect(),
         };
-        let listed = self.list(host, connection, &roots, with_rules);
+        let how = if with_rules { How::Wanted } else { How::Everything };
+        let listed = self.list(host, connection, &roots, how);
         let Listed { listing, .. } = listed.with_context(|| format!("list {}", self.config.login.host))?;
         Ok(Now { listing, roots, with_rules })
     }
 
     /// Looks at a directory that something is to be put into, as who is logged in.
-    fn look_at_directory(&self, host: &Host, connection: &mut Connection, directory: &Path) -> Result<Now> {
+    fn look_at_directory(&self, host: &Host, connection: &mut Connection, directory: &Path, how: How) -> Result<Now> {
         let roots = vec![directory.to_path_buf()];
         let mut unprivileged = host.clone();
         unprivileged.sudo = false;
-        let listed = self.list(&unprivileged, connection, &roots, false);
+        let listed = self.list(&unprivileged, connection, &roots, how);
         let Listed { listing, .. } = listed.with_context(|| format!("list {}", directory.display()))?;
         Ok(Now { listing, roots, with_rules: false })
     }

@@ -33,6 +33,8 @@ pub(super) struct Request<'r> {
     /// Absolute, none below another, sorted.
     pub(super) roots: &'r [PathBuf],
     pub(super) leave_out: &'r LeaveOut,
+    /// Whether what is in directories below the roots is of no interest.
+    pub(super) is_shallow: bool,
     /// What is left out, asked of every entry but the configured paths themselves.
     pub(super) leaves_out: &'r dyn Fn(&Path, &Stat) -> bool,
 }
@@ -40,7 +42,11 @@ pub(super) struct Request<'r> {
 /// Lists everything below the configured paths. Those that are not there are not in the listing.
 pub(super) fn list(shell: &mut dyn Shell, request: &Request<'_>) -> Result<(Listing, Vec<Problem>)> {
     let Request { tools, sudo, roots, leave_out, .. } = *request;
-    let find = commands::privileged(tools, sudo, commands::list(tools, roots, leave_out, sudo));
+    let mut find = commands::list(tools, roots, leave_out, sudo);
+    if request.is_shallow {
+        find.splice(1 + roots.len()..1 + roots.len(), ["-maxdepth", "1"].map(|word| word.as_bytes().to_vec()));
+    }
+    let find = commands::privileged(tools, sudo, find);
     let script = script(tools, &above(roots), &find);
     let mut reader = Reader::new(request);
     let ended = if tools.gzip.is_some() {

@@ -11,7 +11,7 @@ pub use super::host_key::ShownKey;
 pub use super::key::{make, public_line};
 use super::link;
 use super::shell::Shell;
-use super::{Listed, Ssh};
+use super::{How, Listed, Ssh};
 use crate::config::{SshConfig, SshLogin};
 
 /// The keys that a machine shows, one of each type. Nothing is compared, and nobody logs in.
@@ -115,7 +115,7 @@ pub fn survey(config: &SshConfig) -> Result<Survey> {
     source.check_sudo(&host, &mut connection)?;
     let (mut paths, mut unread) = (Vec::new(), 0);
     for root in &source.roots {
-        let listed = source.list(&host, &mut connection, std::slice::from_ref(root), true);
+        let listed = source.list(&host, &mut connection, std::slice::from_ref(root), How::Wanted);
         let found = listed.and_then(|Listed { listing, problems, .. }| {
             source.look_at_root(root, &listing, &problems)?;
             unread += problems.len();
