@@ -59,6 +59,7 @@ mod stream;
 mod sudoers;
 mod transfer;
 mod tree;
+mod unpack;
 
 use back::Back;
 use connection::Connection;

@@ -6,7 +6,7 @@ use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Error, Result, anyhow};
-use rustix::net::sockopt::set_tcp_user_timeout;
+use rustix::net::sockopt::{set_tcp_quickack, set_tcp_user_timeout};
 use ssh2::{BlockDirections, MethodType, Session};
 use thiserror::Error;
 
@@ -187,6 +187,8 @@ pub(super) fn wait(session: &Session, socket: &OwnedFd, limit: Duration) -> std:
         BlockDirections::Both => PollFlags::IN | PollFlags::OUT,
         BlockDirections::None | BlockDirections::Inbound => PollFlags::IN,
     };
+    // An answer that is held back for the next piece to go with it would wait for our word that this one has come, and that for 40 ms.
+    let _ = set_tcp_quickack(socket, true);
     let limit =
         Timespec { tv_sec: limit.as_secs().try_into().unwrap_or(i64::MAX), tv_nsec: limit.subsec_nanos().into() };
     match poll(&mut [PollFd::new(socket, flags)], Some(&limit)) {
