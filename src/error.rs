@@ -99,6 +99,14 @@ pub fn chain(error: &Error) -> String {
     text
 }
 
+/// Whether an error is of this type, or was caused by one that is.
+pub fn is_caused_by<E: std::error::Error + 'static>(error: &Error) -> bool {
+    error.chain().any(|link| {
+        let within = || link.downcast_ref::<Annotated>().is_some_and(|annotated| is_caused_by::<E>(&annotated.inner));
+        link.is::<E>() || within()
+    })
+}
+
 fn annotations(error: &Error) -> Vec<&Annotated> {
     let mut found = Vec::new();
     for link in error.chain() {
@@ -130,6 +138,15 @@ mod tests {
         assert_eq!(chain(&error), "open the store: read password file: no such file");
         assert_eq!(hints(&error), ["run `holdall onboard store`", "make one"]);
         assert_eq!(exit_code(&error), ExitCode::NoStore);
+    }
+
+    #[test]
+    fn cause_is_found_behind_annotations_and_context() {
+        let cause = || Err::<(), _>(std::io::Error::other("no route"));
+        let hinted = cause().hint("look at the cable").context("connect").unwrap_err();
+        assert!(is_caused_by::<std::io::Error>(&hinted));
+        assert!(is_caused_by::<std::io::Error>(&cause().hint("x").exit(ExitCode::Usage).unwrap_err()));
+        assert!(!is_caused_by::<std::io::Error>(&anyhow!("no route").context("connect")));
     }
 
     #[test]
