@@ -14,6 +14,7 @@ use holdall::secret::Secret;
 use holdall::store::{Node, Store};
 use holdall::timeline::Timeline;
 use serde_json::Value;
+use tempfile::TempDir;
 
 use crate::support::env::{TestEnv, finish};
 use crate::support::outcome::Outcome;
@@ -23,6 +24,8 @@ use crate::support::sshd::{Builder, KeyType, Sshd};
 pub(crate) struct Machine {
     pub(crate) env: TestEnv,
     pub(crate) server: Sshd,
+    /// Where that lies which is on it; other machines may have it, too.
+    place: TempDir,
     /// What its users do not see of the path of what is on it.
     hidden: PathBuf,
 }
@@ -30,16 +33,31 @@ pub(crate) struct Machine {
 impl Machine {
     /// Starts a machine of which [`Machine::source`] is backed up; `lines` are further ones of its table.
     pub(crate) fn start(builder: Builder, lines: &str) -> Self {
-        let server = builder.start();
-        let machine = Self { env: TestEnv::with_store_and(""), hidden: PathBuf::new(), server };
-        machine.prepare(lines)
+        Self::of(builder.start(), |_| PathBuf::new(), lines)
     }
 
     /// The same for one with busybox only.
     pub(crate) fn start_busybox(builder: Builder, lines: &str) -> Self {
-        let server = builder.busybox().start();
-        let machine = Self { env: TestEnv::with_store_and(""), hidden: server.machine_root(), server };
-        machine.prepare(lines)
+        Self::of(builder.busybox().start(), Sshd::machine_root, lines)
+    }
+
+    fn of(server: Sshd, hidden: impl Fn(&Sshd) -> PathBuf, lines: &str) -> Self {
+        let hidden = hidden(&server);
+        let place = if hidden.as_os_str().is_empty() { std::env::temp_dir() } else { hidden.join("tmp") };
+        let place = tempfile::Builder::new().prefix("holdall-machine-").tempdir_in(place).unwrap();
+        let machine = Self { env: TestEnv::with_store_and(""), server, place, hidden };
+        fs::create_dir(machine.source()).unwrap();
+        for path in [machine.place.path(), &machine.source()] {
+            fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
+        }
+        machine.configure(lines);
+        machine
+    }
+
+    /// Puts another machine in the place of this one, with the same files.
+    pub(crate) fn replace(&mut self, builder: Builder, lines: &str) {
+        self.server = builder.start();
+        self.configure(lines);
     }
 
     /// Without more: everything is there, and root logs in.
@@ -47,22 +65,14 @@ impl Machine {
         Self::start(Sshd::builder(), "")
     }
 
-    fn prepare(self, lines: &str) -> Self {
-        fs::create_dir_all(self.source()).unwrap();
-        for path in [self.source(), self.source().parent().unwrap().to_path_buf()] {
-            fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
-        }
-        self.configure(lines);
-        self
-    }
-
     /// What is backed up, as the test sees it.
     pub(crate) fn source(&self) -> PathBuf {
-        if self.hidden.as_os_str().is_empty() {
-            self.server.data().join("source")
-        } else {
-            self.server.machine_root().join("data/source")
-        }
+        self.path("source")
+    }
+
+    /// A path of the machine that all its users get to, beside the source, as the test sees it.
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.place.path().join(name)
     }
 
     /// A path as the users of the machine see it.
@@ -80,8 +90,7 @@ impl Machine {
         let list = |paths: &[PathBuf]| format!("{paths:?}");
         let seen: Vec<PathBuf> = paths.iter().map(|path| self.seen(path)).collect();
         let here: Vec<PathBuf> = paths.iter().map(|path| path.to_path_buf()).collect();
-        let (lines_here, _) = lines.split_once("# here: nothing").unwrap_or((lines, ""));
-        let lines_here: String = lines_here
+        let lines_here: String = lines
             .lines()
             .filter(|line| line.starts_with("exclude") || line.starts_with("one-file-system"))
             .map(|line| format!("{line}\n"))
@@ -167,6 +176,18 @@ impl Machine {
             found.insert(saved.path.strip_prefix(top).unwrap().to_path_buf(), node);
         }
         found
+    }
+
+    /// Reads the same from here, and sees that it is just what was pulled.
+    #[track_caller]
+    pub(crate) fn is_saved_like_files(&self) {
+        self.run(["backup", "files.here"]).code(0);
+        let (there, here) = (self.saved("ssh.there"), self.saved("files.here"));
+        let missing: Vec<&PathBuf> = here.keys().filter(|path| !there.contains_key(*path)).collect();
+        assert_eq!(missing, [Path::new(""); 0], "not pulled");
+        for (path, node) in &there {
+            assert_eq!(Some(node), here.get(path), "{path:?}");
+        }
     }
 
     /// Brings `ssh.there` back below a directory here, and returns where [`Machine::source`] came out.

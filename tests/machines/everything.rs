@@ -130,7 +130,11 @@ pub(crate) fn everything(top: &Path) {
     }
     set_attribute(&at("attributes"), "user.of-a-directory", b"\0\0");
     let capable = file("attributes/capable", b"x");
-    sh(&format!("setfacl -m u:1:rw,g:2:r,m::rwx '{0}'; setfacl -d -m u:1:rwx '{1}'", attributes.display(), at("attributes").display()));
+    sh(&format!(
+        "setfacl -m u:1:rw,g:2:r,m::rwx '{0}'; setfacl -d -m u:1:rwx '{1}'",
+        attributes.display(),
+        at("attributes").display()
+    ));
     // cap_net_raw+ep as setcap(8) writes it (linux/capability.h).
     set_attribute(&capable, "security.capability", &[1, 0, 0, 2, 0, 32, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
     symlink("file", at("attributes/link")).unwrap();

@@ -6,5 +6,6 @@
 mod bench;
 mod everything;
 mod same;
+mod sudo;
 #[path = "../support/mod.rs"]
 mod support;

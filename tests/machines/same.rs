@@ -4,25 +4,13 @@ use std::fs::{self, File};
 use std::io::Write;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::{MetadataExt, symlink};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use rustix::fs::{CWD, Mode, OFlags, mkdirat, openat};
 
-use crate::bench::Machine;
+use crate::bench::{Machine, problems};
 use crate::everything::{everything, noise, set_attribute, set_mode, set_modified, set_owner, socket};
 use crate::support::tree;
-
-/// What differs between what was pulled and what was read from here; nothing, if all is well.
-#[track_caller]
-fn assert_same_as_files(machine: &Machine) {
-    machine.run(["backup", "files.here"]).code(0);
-    let (there, here) = (machine.saved("ssh.there"), machine.saved("files.here"));
-    let missing: Vec<&PathBuf> = here.keys().filter(|path| !there.contains_key(*path)).collect();
-    assert_eq!(missing, [Path::new(""); 0], "not pulled");
-    for (path, node) in &there {
-        assert_eq!(Some(node), here.get(path), "{path:?}");
-    }
-}
 
 #[test]
 fn machine_is_saved_as_it_would_save_itself_and_comes_back() {
@@ -33,7 +21,7 @@ fn machine_is_saved_as_it_would_save_itself_and_comes_back() {
     let item = machine.backup(0);
     assert_eq!((&item["outcome"], &item["problems"]), (&"saved".into(), &serde_json::json!([])), "{item}");
     machine.env.restic(["check", "--read-data"]).code(0);
-    assert_same_as_files(&machine);
+    machine.is_saved_like_files();
     // Whoever listens there makes it anew.
     assert_eq!(tree::differences(&machine.source(), &machine.restored()), ["\"sockets/socket\": missing"]);
 }
@@ -52,7 +40,9 @@ fn second_run_of_an_unchanged_machine_gets_nothing_and_makes_the_same_tree() {
 fn only_what_has_changed_travels() {
     let machine = Machine::new();
     let at = |name: &str| machine.source().join(name);
-    for name in ["content", "mode", "owner", "attribute", "renamed", "moved/file", "deleted", "same-size-and-time", "as-it-was"] {
+    for name in
+        ["content", "mode", "owner", "attribute", "renamed", "moved/file", "deleted", "same-size-and-time", "as-it-was"]
+    {
         machine.write(name, [name.as_bytes(), &noise(100_000)].concat());
     }
     fs::create_dir(at("attribute-of-directory")).unwrap();
@@ -82,7 +72,7 @@ fn only_what_has_changed_travels() {
     assert_eq!([new, changed, unmodified], [3, 6, 1]);
     let others = 100_000 + "same-size-and-time".len() as u64 + "other".len() as u64 + "new".len() as u64;
     assert!((others..others + 20_000).contains(&added), "{added} bytes were added, {others} are new");
-    assert_same_as_files(&machine);
+    machine.is_saved_like_files();
     tree::assert_same(&machine.source(), &machine.restored());
     assert_eq!(machine.counts()[1], 0);
 }
@@ -132,12 +122,18 @@ fn dig(top: &Path) -> OwnedFd {
 }
 
 #[test]
-fn path_longer_than_the_kernel_takes_in_one_call_is_saved_or_told() {
+fn path_longer_than_the_kernel_takes_in_one_call_is_told() {
     let machine = Machine::new();
     let deepest = dig(&machine.source());
     let make = OFlags::WRONLY | OFlags::CREATE;
     File::from(openat(&deepest, "file", make, Mode::RWXU).unwrap()).write_all(b"deep").unwrap();
     machine.write("other", "x");
     let item = machine.backup(3);
-    println!("{item}");
+    let told = problems(&item, &machine.source());
+    assert!(told.iter().all(|(_, error)| error.ends_with("File name too long")), "{told:?}");
+    let file = told.iter().filter(|(path, _)| path.ends_with("/file")).count();
+    // 4096 bytes are 20 of the names, or 19 when they begin further down.
+    assert!(file == 1 && (6..8).contains(&told.len()), "{told:?}");
+    // The directories, too far down for their attributes, and what is beside them.
+    assert_eq!(machine.saved("ssh.there").len(), 1 + 25 + 1);
 }
