@@ -49,9 +49,15 @@ pub(super) fn list(shell: &mut dyn Shell, request: &Request<'_>) -> Result<(List
             let written = decoder.write_all(bytes);
             written.map_err(|error| decoder.get_mut().why(error))
         })?;
+        // What is short waits in the decoder until now.
+        let whole = decoder.try_finish();
+        if let Some(failure) = decoder.get_mut().failure.take() {
+            return Err(failure);
+        }
         if !ended.complaints.is_empty() && decoder.get_ref().is_untouched() {
             return Err(complaints::refused(&ended, "find"));
         }
+        whole.context("the listing ended in the middle")?;
         reader = decoder.finish().context("the listing ended in the middle")?;
         ended
     } else {
