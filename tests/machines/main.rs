@@ -5,6 +5,7 @@
 
 mod bench;
 mod everything;
+mod restore;
 mod same;
 mod sudo;
 #[path = "../support/mod.rs"]
