@@ -49,9 +49,7 @@ impl Ssh {
         }
         let writer = commands::write(&host.tools);
         if !back.options.dry_run {
-            let needed = [commands::read(&host.tools), writer.clone()];
-            let needed = if back.options.verify { &needed[..] } else { &needed[1..] };
-            self.check_allowed(&host, &mut connection, needed)?;
+            self.check_writer(&host, &mut connection, back.options.verify)?;
         }
         let now = match back.directory {
             None => self.look_in_place(&host, &mut connection, back.saved, back.options.path.as_deref())?,
@@ -77,6 +75,12 @@ impl Ssh {
             standing: &|path| self.standing(&now, Path::new(OsStr::from_bytes(path))),
         };
         restore.run(&mut connection, monitor)
+    }
+
+    /// Sees that sudo lets tar unpack, and pack for a comparison, if it is to be used.
+    fn check_writer(&self, host: &Host, connection: &mut Connection, reads: bool) -> Result<()> {
+        let needed = [commands::read(&host.tools), commands::write(&host.tools)];
+        self.check_allowed(host, connection, if reads { &needed } else { &needed[1..] })
     }
 
     /// The same on a machine without GNU tar.
@@ -112,6 +116,10 @@ impl Ssh {
         path: Option<&Path>,
     ) -> Result<Option<Box<dyn Tree>>> {
         let (host, mut connection) = self.reach().with_context(|| format!("log in on {}", self.config.login.host))?;
+        if host.way == Way::Gnu {
+            // Before anything is saved in vain.
+            self.check_writer(&host, &mut connection, true)?;
+        }
         let Now { mut listing, .. } = self.look_in_place(&host, &mut connection, saved, path)?;
         let there = in_both(&listing, saved)?;
         if !there.iter().any(|&row| !listing.stat(row).is_dir()) {
