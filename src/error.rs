@@ -99,6 +99,12 @@ pub fn chain(error: &Error) -> String {
     text
 }
 
+/// Whether an error, or one of its causes, is of this type; also behind a hint or an exit code.
+pub fn is_caused_by<T: std::error::Error + Send + Sync + 'static>(error: &Error) -> bool {
+    let is = |error: &Error| error.chain().any(|cause| cause.is::<T>());
+    is(error) || annotations(error).iter().any(|annotated| is(&annotated.inner))
+}
+
 fn annotations(error: &Error) -> Vec<&Annotated> {
     let mut found = Vec::new();
     for link in error.chain() {
@@ -130,6 +136,13 @@ mod tests {
         assert_eq!(chain(&error), "open the store: read password file: no such file");
         assert_eq!(hints(&error), ["run `holdall onboard store`", "make one"]);
         assert_eq!(exit_code(&error), ExitCode::NoStore);
+    }
+
+    #[test]
+    fn cause_is_found_behind_annotations() {
+        let error = Err::<(), _>(fmt::Error).context("say it").hint("try again").context("talk").hint("why?").unwrap_err();
+        assert!(is_caused_by::<fmt::Error>(&error));
+        assert!(!is_caused_by::<std::io::Error>(&error));
     }
 
     #[test]

@@ -14,7 +14,7 @@ use super::auth;
 use super::bridge;
 use super::host_key::{self, Judgement, ShownKey, TYPES};
 use crate::config::{SshHostKey, SshLogin};
-use crate::error::Annotate;
+use crate::error::{Annotate, is_caused_by};
 
 /// The cipher that is asked for first: of those that OpenSSH and libssh2 share the one that costs the least (40 % less than AES-GCM here).
 const FIRST_CIPHER: &str = "chacha20-poly1305@openssh.com";
@@ -26,7 +26,7 @@ pub(super) struct Unreachable(String);
 
 /// Whether an error says that a machine does not answer.
 pub(super) fn is_unreachable(error: &Error) -> bool {
-    error.chain().any(|cause| cause.is::<Unreachable>())
+    is_caused_by::<Unreachable>(error)
 }
 
 /// A session with a machine that is the one that was meant; nobody is logged in yet.
