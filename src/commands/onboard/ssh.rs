@@ -261,7 +261,7 @@ fn be_let_in(args: &SshArgs, config: &mut SshConfig, key_file: &Path, context: &
 
 /// Looks at the machine as a backup would and says what is there; the paths that are.
 fn look(config: &SshConfig, must_be_there: bool, context: &Context) -> Result<Vec<PathBuf>> {
-    let survey = onboarding::survey(config)?;
+    let survey = onboarding::survey(config, !must_be_there)?;
     context.monitor.say(&format!("It is {}; read with {}.", printable(OsStr::new(&survey.system)), survey.way));
     let mut there = Vec::new();
     for (path, found) in survey.paths {
