@@ -109,7 +109,7 @@ impl Ssh {
     ) -> Result<Option<Box<dyn Tree>>> {
         let (host, mut connection) = self.reach().with_context(|| format!("log in on {}", self.config.login.host))?;
         let Now { mut listing, .. } = self.look_in_place(&host, &mut connection, saved, path)?;
-        let there = in_both(&listing, saved)?;
+        let there = in_both(&listing, saved, path.unwrap_or(Path::new("/")))?;
         if !there.iter().any(|&row| !listing.stat(row).is_dir()) {
             return Ok(None);
         }
@@ -167,20 +167,24 @@ impl Ssh {
     }
 }
 
-/// What of the listing the saved tree has as well, whatever it is there.
-fn in_both(listing: &Listing, saved: &SavedTree) -> Result<HashSet<Row>> {
+/// What of the listing the saved tree has as well at a path, below it and on the way to it, whatever it is there.
+fn in_both(listing: &Listing, saved: &SavedTree, path: &Path) -> Result<HashSet<Row>> {
     let mut there = HashSet::new();
     let Some(root) = saved.find(Path::new("/"))? else { return Ok(there) };
-    let mut directories: Vec<(Row, Node)> = vec![(0, root)];
-    while let Some((row, node)) = directories.pop() {
+    let way: Vec<_> = path.iter().skip(1).collect();
+    let mut directories: Vec<(Row, Node, usize)> = vec![(0, root, 0)];
+    while let Some((row, node, depth)) = directories.pop() {
         for node in saved.children(&node)? {
+            if way.get(depth).is_some_and(|name| node.name() != *name) {
+                continue;
+            }
             let children = listing.children(row);
             let Ok(at) = children.binary_search_by(|child| listing.name(*child).cmp(node.name().as_bytes())) else {
                 continue;
             };
             there.insert(children[at]);
             if node.is_dir() {
-                directories.push((children[at], node));
+                directories.push((children[at], node, depth + 1));
             }
         }
     }
