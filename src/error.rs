@@ -140,7 +140,8 @@ mod tests {
 
     #[test]
     fn cause_is_found_behind_annotations() {
-        let error = Err::<(), _>(fmt::Error).context("say it").hint("try again").context("talk").hint("why?").unwrap_err();
+        let error =
+            Err::<(), _>(fmt::Error).context("say it").hint("try again").context("talk").hint("why?").unwrap_err();
         assert!(is_caused_by::<fmt::Error>(&error));
         assert!(!is_caused_by::<std::io::Error>(&error));
     }

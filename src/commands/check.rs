@@ -91,7 +91,9 @@ fn print(context: &Context, findings: &[Finding]) -> Result<()> {
             Err(error) => {
                 context.output.line(&format!("FAILED  {}: {}", finding.what, chain(error)))?;
                 for line in hint(error).iter().flat_map(|hint| hint.lines()) {
-                    context.output.line(&format!("        hint: {line}"))?;
+                    // What is to be copied stands alone.
+                    let label = if line.starts_with("  ") { "" } else { "hint: " };
+                    context.output.line(&format!("        {label}{line}"))?;
                 }
             }
         }

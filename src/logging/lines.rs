@@ -87,6 +87,8 @@ impl<'a> Record<'a> {
         }
         for (name, label) in [("detail", ""), ("hint", "hint: ")] {
             for text in self.fields.get(name).and_then(Value::as_str).into_iter().flat_map(str::lines) {
+                // What is to be copied stands alone.
+                let label = if text.starts_with("  ") { "" } else { label };
                 line.push_str(&format!("\n{below}{label}{}", escaped(text)));
             }
         }
@@ -210,6 +212,8 @@ mod tests {
     fn fields_follow_the_message_and_a_hint_has_its_own_line() {
         let act = || tracing::error!(target: "holdall", tries = 3, file = "a b", hint = "look\nthere", "gave up");
         assert_eq!(logged(Style::Plain, act), ["error: gave up tries=3 file=a b\nhint: look\nhint: there"]);
+        let act = || tracing::error!(target: "holdall", hint = "type:\n  x", "gave up");
+        assert_eq!(logged(Style::Plain, act), ["error: gave up\nhint: type:\n  x"]);
         let act = || tracing::error!(target: "holdall", hint = "look", "gave up");
         assert_eq!(logged(Style::Journal, act), ["<3>gave up\n<3>hint: look"]);
     }

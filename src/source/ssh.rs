@@ -192,11 +192,12 @@ impl Ssh {
             let script = [shell::command(&words.collect::<Vec<_>>()), b" </dev/null >/dev/null\n".to_vec()].concat();
             let (ended, _) = connection.capture(&script, 0)?;
             if ended.status != 0 {
-                let why = complaints::of_sudo(&ended).map_or_else(String::new, |error| format!(": {error}"));
+                let why = complaints::said_by_sudo(&ended).map_or_else(String::new, |said| format!(": {said}"));
                 let program = String::from_utf8_lossy(&argv[0]).into_owned();
-                let lines = sudoers::lines(user, commands)?;
-                return Err(anyhow!("sudo on {} does not let {user} run {program}{why}", self.config.login.host))
-                    .hint(format!("Put these lines into a file of /etc/sudoers.d there, with visudo:\n{lines}"));
+                let lines: String = sudoers::lines(user, commands)?.lines().map(|line| format!("\n  {line}")).collect();
+                return Err(anyhow!("sudo on {} does not let {user} run {program}{why}", self.config.login.host)).hint(
+                    format!("Type there, as root, visudo -f /etc/sudoers.d/holdall and add these lines:{lines}"),
+                );
             }
         }
         Ok(())

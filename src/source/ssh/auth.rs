@@ -46,10 +46,12 @@ pub(super) fn log_in(session: &Session, user: &str, host: &str, login: &SshLogin
     let tried: Vec<String> = tried.into_iter().flatten().collect();
     let what = if tried.is_empty() { "nothing that is configured is asked for".to_owned() } else { tried.join("; ") };
     let offers = if offered.is_empty() { "nothing".to_owned() } else { offered.replace(',', ", ") };
-    Err(anyhow!("{host} does not let {user} in: {what}")).hint(format!(
-        "The server offers: {offers}. Is the user right, and does its `authorized_keys` have this key? \
-         `holdall onboard ssh` installs one."
-    ))
+    let key = login.key_file.as_ref().map_or_else(String::new, |key| {
+        let key = shell_word(key);
+        format!(", and does its `authorized_keys` have the line that `ssh-keygen -y -f {key}` prints, and let us in from here")
+    });
+    Err(anyhow!("{host} does not let {user} in: {what}"))
+        .hint(format!("The server offers: {offers}. Is the user right{key}?"))
 }
 
 /// What to say of a method that was refused; nothing when it was not.

@@ -75,9 +75,15 @@ pub(super) fn changed(host: &str, pinned: &SshHostKey, seen: &[ShownKey]) -> any
         }
         SshHostKey::KnownHosts(file) => anyhow!("{host} is not known in {}: its host key is {seen}", file.display()),
     };
-    let hinted: Result<()> = Err(error).hint(
+    let change = match pinned {
+        SshHostKey::Fingerprint(_) => {
+            "put the new fingerprint into `host-key` (`jump-host-key` for a machine on the way)".to_owned()
+        }
+        SshHostKey::KnownHosts(file) => format!("put the new key into {}", file.display()),
+    };
+    let hinted: Result<()> = Err(error).hint(format!(
         "Somebody may be in between: nothing was sent. If the machine was set up anew, compare with \
-         `ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub` typed at its console, then change `host-key`.",
-    );
+         `ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub` typed at its console, then {change}."
+    ));
     hinted.err().unwrap_or_else(|| anyhow!("the host key has changed"))
 }

@@ -117,7 +117,8 @@ fn shake_hands(login: &SshLogin, types: &str) -> Result<Link> {
 fn tcp(host: &str, port: u16, login: &SshLogin) -> Result<TcpStream> {
     let unreachable = |error: std::io::Error| Error::new(Unreachable(format!("cannot reach {host}:{port}: {error}")));
     let deadline = Instant::now() + login.connect_timeout;
-    let addresses = (host, port).to_socket_addrs().map_err(unreachable)?;
+    let addresses =
+        (host, port).to_socket_addrs().map_err(unreachable).hint("Is the name right? An address will do.")?;
     let mut last = std::io::Error::new(std::io::ErrorKind::NotFound, "the name has no address");
     for address in addresses {
         let left = deadline.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));

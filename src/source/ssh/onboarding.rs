@@ -153,7 +153,7 @@ pub fn survey(config: &SshConfig, may_lack: bool) -> Result<Survey> {
     let way = match host.way {
         Way::Gnu => "GNU find and tar",
         Way::Posix => "find, stat and cat: extended attributes and ACLs are not read",
-        Way::Sftp => "SFTP only: extended attributes, ACLs and hard links are not seen",
+        Way::Sftp => "SFTP: extended attributes, ACLs and hard links are not seen",
     };
     let tools = host.tools;
     let system = if host.way == Way::Gnu || tools.other.is_empty() {

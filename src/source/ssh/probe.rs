@@ -70,7 +70,8 @@ fn read(text: &str) -> Tools {
         tar_has_xattrs: value("tar-xattrs").is_some(),
         gzip: place("gzip"),
         sudo: place("sudo"),
-        other: value("other").unwrap_or_default(),
+        // `BusyBox v1.35.0 (Debian …) multi-call binary.`
+        other: value("other").map(|other| other.split(" (").next().unwrap_or_default().to_owned()).unwrap_or_default(),
     }
 }
 
