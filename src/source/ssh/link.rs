@@ -106,9 +106,15 @@ fn shake_hands(login: &SshLogin, types: &str) -> Result<Link> {
     })
     .with_context(doing)?;
     auth::log_in(&link.session, &jump.user, &jump.host, login).with_context(doing)?;
-    let stream = bridge::open(link, &login.host, login.port).map_err(|error| {
+    let stream = bridge::open(link, &login.host, login.port).or_else(|error| {
         let why = error.message();
-        Error::new(Unreachable(format!("{} cannot reach {}:{}: {why}", jump.host, login.host, login.port)))
+        let text = format!("{} cannot reach {}:{}: {why}", jump.host, login.host, login.port);
+        if why.contains("administratively prohibited") {
+            return Err(anyhow!(text)).hint(
+                "It forbids to go on from there: see `AllowTcpForwarding` in its sshd_config, and add `port-forwarding` where its authorized_keys say `restrict`.",
+            );
+        }
+        Err(Error::new(Unreachable(text))).hint("Is it on, and is its SSH server at this port?")
     })?;
     handshake(stream, &login.host, types, deadline.saturating_duration_since(Instant::now()))
 }
