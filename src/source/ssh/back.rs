@@ -19,7 +19,7 @@ use super::{DUMPS, Listed, Ssh, commands};
 use crate::error::Annotate;
 use crate::extract::{Extracted, Layout, RestoreOptions};
 use crate::monitor::Monitor;
-use crate::source::{Item, Tree};
+use crate::source::{Item, Severity, Tree};
 use crate::store::{Node, SavedTree};
 
 /// What is to be brought back, and how.
@@ -55,7 +55,7 @@ impl Ssh {
         }
         let now = match back.directory {
             None => self.look_in_place(&host, &mut connection, back.saved, back.options.path.as_deref())?,
-            Some(directory) => self.look_at_directory(&host, &mut connection, directory)?,
+            Some(directory) => self.look_at_directory(&host, &mut connection, directory, back.options.overwrite)?,
         };
         let target = back.directory.unwrap_or(Path::new("/"));
         let is_empty = now.listing.find(target).is_none_or(|row| now.listing.children(row).is_empty());
@@ -146,12 +146,24 @@ impl Ssh {
     }
 
     /// Looks at a directory that something is to be put into, as who is logged in.
-    fn look_at_directory(&self, host: &Host, connection: &mut Connection, directory: &Path) -> Result<Now> {
+    fn look_at_directory(
+        &self,
+        host: &Host,
+        connection: &mut Connection,
+        directory: &Path,
+        overwrite: bool,
+    ) -> Result<Now> {
         let roots = vec![directory.to_path_buf()];
         let mut unprivileged = host.clone();
         unprivileged.sudo = false;
         let listed = self.list(&unprivileged, connection, &roots, false);
-        let Listed { listing, .. } = listed.with_context(|| format!("list {}", directory.display()))?;
+        let Listed { listing, problems, .. } = listed.with_context(|| format!("list {}", directory.display()))?;
+        let is_hidden = problems.iter().any(|problem| problem.severity == Severity::Unread);
+        if is_hidden && host.needs_sudo() && !overwrite {
+            let (user, name) = (&host.login.user, directory.display());
+            return Err(anyhow!("{user} may not see what is in {name} on {}", host.login.host))
+                .hint("Name a directory that it may look into, or add --overwrite: what is there and not in the point is kept.");
+        }
         Ok(Now { listing, roots, with_rules: false })
     }
 
