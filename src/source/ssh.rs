@@ -206,11 +206,12 @@ impl Ssh {
             let script = [shell::command(&words.collect::<Vec<_>>()), b" </dev/null >/dev/null\n".to_vec()].concat();
             let (ended, _) = connection.capture(&script, 0)?;
             if ended.status != 0 {
-                let why = complaints::of_sudo(&ended).map_or_else(String::new, |error| format!(": {error}"));
+                let why = complaints::said_by_sudo(&ended).map_or_else(String::new, |said| format!(": {said}"));
                 let program = String::from_utf8_lossy(&argv[0]).into_owned();
-                let lines = sudoers::lines(user, commands)?;
-                return Err(anyhow!("sudo on {} does not let {user} run {program}{why}", self.config.login.host))
-                    .hint(format!("Put these lines into a file of /etc/sudoers.d there, with visudo:\n{lines}"));
+                let lines: String = sudoers::lines(user, commands)?.lines().map(|line| format!("\n  {line}")).collect();
+                return Err(anyhow!("sudo on {} does not let {user} run {program}{why}", self.config.login.host)).hint(
+                    format!("Type there, as root, visudo -f /etc/sudoers.d/holdall and add these lines:{lines}"),
+                );
             }
         }
         Ok(())
@@ -276,11 +277,12 @@ impl Source for Ssh {
         let listed = self.list(&host, &mut connection, &self.roots, How::Wanted);
         let Listed { mut listing, problems, devices } =
             listed.with_context(|| format!("list {}", self.config.login.host))?;
+        self.roots.iter().try_for_each(|root| self.look_at_root(root, &listing, &problems))?;
+        // Before anything is left out: the listing is put into order anew, with all that it has.
+        let dumps = if options.dry_run { HashMap::new() } else { add_dumps(&mut listing, &self.config.dumps)? };
         if self.config.leave_out.exclude_caches {
             connection = caches::leave_out(&host, connection, &mut listing).context("look for cache directories")?;
         }
-        self.roots.iter().try_for_each(|root| self.look_at_root(root, &listing, &problems))?;
-        let dumps = if options.dry_run { HashMap::new() } else { add_dumps(&mut listing, &self.config.dumps)? };
         let mut plan = Plan::new(listing, options.previous, false);
         devices.into_iter().for_each(|(path, device)| plan.set_device(Path::new(OsStr::from_bytes(&path)), device));
         Ok(Box::new(SshTree(Arc::new(Shared {

@@ -244,7 +244,7 @@ fn be_let_in(args: &SshArgs, config: &mut SshConfig, key_file: &Path, context: &
     };
     if with_password.password.is_none() && !with_password.agent {
         return Err(anyhow!("{} does not let {} in with {} yet", args.host, args.user, key_file.display())).hint(format!(
-            "Name the user's password with --password-file, or add this line to ~/.ssh/authorized_keys of {} there and run this again:\n{line}",
+            "Name the user's password with --password-file, or add this line to ~/.ssh/authorized_keys of {} there and run this again:\n  {line}",
             args.user
         ));
     }
@@ -261,7 +261,7 @@ fn be_let_in(args: &SshArgs, config: &mut SshConfig, key_file: &Path, context: &
 
 /// Looks at the machine as a backup would and says what is there; the paths that are.
 fn look(config: &SshConfig, must_be_there: bool, context: &Context) -> Result<Vec<PathBuf>> {
-    let survey = onboarding::survey(config)?;
+    let survey = onboarding::survey(config, !must_be_there)?;
     context.monitor.say(&format!("It is {}; read with {}.", printable(OsStr::new(&survey.system)), survey.way));
     let mut there = Vec::new();
     for (path, found) in survey.paths {
@@ -275,8 +275,9 @@ fn look(config: &SshConfig, must_be_there: bool, context: &Context) -> Result<Ve
         }
     }
     if survey.unread > 0 {
-        let hint = if config.sudo { "" } else { "; with --sudo, or as root, more may be" };
-        context.monitor.say(&format!("  {} entries cannot be read by {}{hint}", survey.unread, config.login.user));
+        let hint = if config.sudo { "" } else { "; root, or --sudo where there is sudo, may read more" };
+        let entries = if survey.unread == 1 { "entry" } else { "entries" };
+        context.monitor.say(&format!("  {} {entries} cannot be read by {}{hint}", survey.unread, config.login.user));
     }
     if there.is_empty() {
         bail!("none of /etc, /home and /root can be read; name what to back up");

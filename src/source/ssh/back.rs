@@ -19,7 +19,7 @@ use super::{DUMPS, How, Listed, Ssh, commands};
 use crate::error::Annotate;
 use crate::extract::{Extracted, Layout, RestoreOptions};
 use crate::monitor::Monitor;
-use crate::source::{Item, Tree};
+use crate::source::{Item, Severity, Tree};
 use crate::store::{Node, SavedTree};
 
 /// What is to be brought back, and how.
@@ -53,11 +53,7 @@ impl Ssh {
         }
         let now = match back.directory {
             None => self.look_in_place(&host, &mut connection, back.saved, back.options.path.as_deref())?,
-            Some(directory) => {
-                // Without leave to overwrite it only matters whether anything is there.
-                let how = if back.options.overwrite { How::Everything } else { How::Shallow };
-                self.look_at_directory(&host, &mut connection, directory, how)?
-            }
+            Some(directory) => self.look_at_directory(&host, &mut connection, directory, back.options.overwrite)?,
         };
         let target = back.directory.unwrap_or(Path::new("/"));
         let is_empty = now.listing.find(target).is_none_or(|row| now.listing.children(row).is_empty());
@@ -121,7 +117,7 @@ impl Ssh {
             self.check_writer(&host, &mut connection, true)?;
         }
         let Now { mut listing, .. } = self.look_in_place(&host, &mut connection, saved, path)?;
-        let there = in_both(&listing, saved)?;
+        let there = in_both(&listing, saved, path.unwrap_or(Path::new("/")))?;
         if !there.iter().any(|&row| !listing.stat(row).is_dir()) {
             return Ok(None);
         }
@@ -159,12 +155,26 @@ impl Ssh {
     }
 
     /// Looks at a directory that something is to be put into, as who is logged in.
-    fn look_at_directory(&self, host: &Host, connection: &mut Connection, directory: &Path, how: How) -> Result<Now> {
+    fn look_at_directory(
+        &self,
+        host: &Host,
+        connection: &mut Connection,
+        directory: &Path,
+        overwrite: bool,
+    ) -> Result<Now> {
         let roots = vec![directory.to_path_buf()];
         let mut unprivileged = host.clone();
         unprivileged.sudo = false;
+        // Without leave to overwrite it only matters whether anything is there.
+        let how = if overwrite { How::Everything } else { How::Shallow };
         let listed = self.list(&unprivileged, connection, &roots, how);
-        let Listed { listing, .. } = listed.with_context(|| format!("list {}", directory.display()))?;
+        let Listed { listing, problems, .. } = listed.with_context(|| format!("list {}", directory.display()))?;
+        let is_hidden = problems.iter().any(|problem| problem.severity == Severity::Unread);
+        if is_hidden && host.needs_sudo() && !overwrite {
+            let (user, name) = (&host.login.user, directory.display());
+            return Err(anyhow!("{user} may not see what is in {name} on {}", host.login.host))
+                .hint("Name a directory that it may look into, or add --overwrite: what is there and not in the point is kept.");
+        }
         Ok(Now { listing, roots, with_rules: false })
     }
 
@@ -180,20 +190,24 @@ impl Ssh {
     }
 }
 
-/// What of the listing the saved tree has as well, whatever it is there.
-fn in_both(listing: &Listing, saved: &SavedTree) -> Result<HashSet<Row>> {
+/// What of the listing the saved tree has as well at a path, below it and on the way to it, whatever it is there.
+fn in_both(listing: &Listing, saved: &SavedTree, path: &Path) -> Result<HashSet<Row>> {
     let mut there = HashSet::new();
     let Some(root) = saved.find(Path::new("/"))? else { return Ok(there) };
-    let mut directories: Vec<(Row, Node)> = vec![(0, root)];
-    while let Some((row, node)) = directories.pop() {
+    let way: Vec<_> = path.iter().skip(1).collect();
+    let mut directories: Vec<(Row, Node, usize)> = vec![(0, root, 0)];
+    while let Some((row, node, depth)) = directories.pop() {
         for node in saved.children(&node)? {
+            if way.get(depth).is_some_and(|name| node.name() != *name) {
+                continue;
+            }
             let children = listing.children(row);
             let Ok(at) = children.binary_search_by(|child| listing.name(*child).cmp(node.name().as_bytes())) else {
                 continue;
             };
             there.insert(children[at]);
             if node.is_dir() {
-                directories.push((children[at], node));
+                directories.push((children[at], node, depth + 1));
             }
         }
     }

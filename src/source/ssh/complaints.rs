@@ -20,13 +20,20 @@ pub(super) fn refused(ended: &Ended, program: &str) -> Error {
     }
 }
 
-/// What sudo said when it did not run a program.
+/// An error with what sudo said when it did not run a program.
 pub(super) fn of_sudo(ended: &Ended) -> Option<Error> {
-    let text = String::from_utf8_lossy(&ended.complaints);
-    let line = text.lines().find_map(|line| line.strip_prefix("sudo: "))?;
-    let error = anyhow!("sudo does not run it: {}", crate::output::printable(std::ffi::OsStr::new(line)));
+    let error = anyhow!("sudo does not run it: {}", said_by_sudo(ended)?);
     let hinted: anyhow::Result<()> = Err(error).hint("`holdall check` prints the lines that its sudoers file needs.");
     hinted.err()
+}
+
+/// What sudo said.
+pub(super) fn said_by_sudo(ended: &Ended) -> Option<String> {
+    let text = String::from_utf8_lossy(&ended.complaints);
+    let said = text.lines().filter_map(|line| line.strip_prefix("sudo: "));
+    // It does its work all the same.
+    let line = said.into_iter().find(|line| !line.starts_with("unable to resolve host"))?;
+    Some(crate::output::printable(std::ffi::OsStr::new(line)))
 }
 
 /// The entries that a program named in its complaints: `find: '/root/x': Permission denied`, `tar: /root/x: Cannot open: Permission denied`.

@@ -16,6 +16,7 @@ use anyhow::{Context, Result, bail};
 
 use super::commands::{self, Argv, FORMAT};
 use super::complaints;
+use super::connection::Ended;
 use super::listing::{BLOCK, CHARACTER, DIRECTORY, FIFO, FILE, Found, Listing, SYMLINK, Stat};
 use super::probe::Tools;
 use super::shell::{Shell, command};
@@ -60,12 +61,15 @@ pub(super) fn list(shell: &mut dyn Shell, request: &Request<'_>) -> Result<(List
         // 1: it could not look at everything, and has said at what.
         Some(0 | 1) => {}
         Some(status) => {
-            return Err(complaints::refused(&ended, "find").context(format!("find ended with {status}")));
+            return Err(complaints::refused(&Ended { status, ..ended }, "find"));
         }
         None if ended.complaints.is_empty() => bail!("the listing ended in the middle (status {})", ended.status),
         None => return Err(complaints::refused(&ended, "find").context("the listing ended in the middle")),
     }
-    if let Some(error) = complaints::of_sudo(&ended) {
+    // What sudo says when it did run find is no more than a warning.
+    if let Some(error) = complaints::of_sudo(&ended)
+        && !reader.has_found
+    {
         return Err(error);
     }
     let mut listing = reader.listing;
@@ -111,14 +115,16 @@ struct Reader<'r> {
     strings: [Vec<u8>; 3],
     which: usize,
     has_begun: bool,
+    /// Whether anything was listed since.
+    has_found: bool,
     /// Find's exit status, at the end.
     end: Option<i32>,
 }
 
 impl<'r> Reader<'r> {
     fn new(request: &'r Request<'r>) -> Self {
-        let (strings, which) = Default::default();
-        Self { request, listing: Listing::new(), strings, which, has_begun: false, end: None }
+        let (strings, which, has_begun, has_found) = Default::default();
+        Self { request, listing: Listing::new(), strings, which, has_begun, has_found, end: None }
     }
 
     fn take(&mut self, mut bytes: &[u8]) -> Result<()> {
@@ -172,6 +178,7 @@ impl<'r> Reader<'r> {
             }
             bail!("the machine lists something that is not understood: {}", String::from_utf8_lossy(head));
         };
+        self.has_found = true;
         let found = Found { path: std::mem::take(path), stat, target: std::mem::take(target) };
         let path = Path::new(std::ffi::OsStr::from_bytes(&found.path));
         match self.request.roots.iter().find(|root| *root == path) {

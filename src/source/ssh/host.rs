@@ -55,7 +55,14 @@ impl Host {
                         .hint("Take out `sudo`, or let this user run commands.");
                 }
                 let sftp = Some(Arc::new(sftp));
-                Ok((host(Tools { system: "SFTP only".to_owned(), ..Tools::default() }, Way::Sftp, sftp), again))
+                Ok((
+                    host(
+                        Tools { system: "a server that gives SFTP only".to_owned(), ..Tools::default() },
+                        Way::Sftp,
+                        sftp,
+                    ),
+                    again,
+                ))
             }
         }
     }

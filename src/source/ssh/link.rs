@@ -117,9 +117,15 @@ fn shake_hands(login: &SshLogin, types: &str) -> Result<Link> {
     })
     .with_context(doing)?;
     auth::log_in(&link.session, &jump.user, &jump.host, login).with_context(doing)?;
-    let stream = bridge::open(link, &login.host, login.port).map_err(|error| {
+    let stream = bridge::open(link, &login.host, login.port).or_else(|error| {
         let why = error.message();
-        Error::new(Unreachable(format!("{} cannot reach {}:{}: {why}", jump.host, login.host, login.port)))
+        let text = format!("{} cannot reach {}:{}: {why}", jump.host, login.host, login.port);
+        if why.contains("administratively prohibited") {
+            return Err(anyhow!(text)).hint(
+                "It forbids to go on from there: see `AllowTcpForwarding` in its sshd_config, and add `port-forwarding` where its authorized_keys say `restrict`.",
+            );
+        }
+        Err(Error::new(Unreachable(text))).hint("Is it on, and is its SSH server at this port?")
     })?;
     handshake(stream, &login.host, types, deadline.saturating_duration_since(Instant::now()))
 }
@@ -128,7 +134,8 @@ fn shake_hands(login: &SshLogin, types: &str) -> Result<Link> {
 fn tcp(host: &str, port: u16, login: &SshLogin) -> Result<TcpStream> {
     let unreachable = |error: std::io::Error| Error::new(Unreachable(format!("cannot reach {host}:{port}: {error}")));
     let deadline = Instant::now() + login.connect_timeout;
-    let addresses = (host, port).to_socket_addrs().map_err(unreachable)?;
+    let addresses =
+        (host, port).to_socket_addrs().map_err(unreachable).hint("Is the name right? An address will do.")?;
     let mut last = std::io::Error::new(std::io::ErrorKind::NotFound, "the name has no address");
     for address in addresses {
         let left = deadline.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));

@@ -302,9 +302,18 @@ impl Listing {
         })
     }
 
-    /// How many files there are.
-    pub(super) fn files(&self) -> u64 {
-        self.order.iter().filter(|&&row| self.stat(row).is_file()).count() as u64
+    /// How many files there are at a path and below it, and the sum of their sizes in bytes.
+    pub(super) fn amount(&self, path: &Path) -> (u64, u64) {
+        let (mut files, mut bytes) = (0, 0_u64);
+        let mut left: Vec<Row> = self.find(path).into_iter().collect();
+        while let Some(row) = left.pop() {
+            let stat = self.stat(row);
+            if stat.is_file() {
+                (files, bytes) = (files + 1, bytes.saturating_add(stat.size));
+            }
+            left.extend(self.children(row));
+        }
+        (files, bytes)
     }
 
     /// The sum of the sizes of all files in bytes.
@@ -439,6 +448,8 @@ mod tests {
         assert_eq!(paths(&listing), expected);
         assert_eq!(listing.find(Path::new("/home/me/a/z/1")).map(|row| listing.name(row)), Some(&b"1"[..]));
         assert_eq!(listing.find(Path::new("/home/me/a/none")), None);
+        let amounts = ["/", "/home/me/a", "/home/me/b", "/none"].map(|path| listing.amount(Path::new(path)).0);
+        assert_eq!(amounts, [4, 2, 1, 0]);
     }
 
     #[test]

@@ -1,10 +1,12 @@
 //! Getting acquainted with a machine: whose key it shows, whether it lets us in, and what it has.
 
 use std::io::{Read, Write};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow};
 
+use super::commands;
 use super::connection::Connection;
 use super::host::{Host, Way};
 pub use super::host_key::ShownKey;
@@ -104,33 +106,54 @@ pub struct Survey {
     pub unread: usize,
 }
 
-/// Looks at a machine as a backup would: logs in, asks what it has, checks sudo, and lists.
+/// Looks at a machine as a backup would: logs in, asks what it has, checks sudo, and lists. With `may_lack` paths that are not there are told and
+/// left out, else they are what a backup would not begin without.
 ///
 /// # Errors
 ///
 /// When a backup would not begin; with the lines for sudoers when these are missing.
-pub fn survey(config: &SshConfig) -> Result<Survey> {
-    let source = Ssh::new(config)?;
+pub fn survey(config: &SshConfig, may_lack: bool) -> Result<Survey> {
+    let mut source = Ssh::new(config)?;
     let (host, mut connection) = source.reach()?;
-    source.check_sudo(&host, &mut connection)?;
     let (mut paths, mut unread) = (Vec::new(), 0);
-    for root in &source.roots {
-        let listed = source.list(&host, &mut connection, std::slice::from_ref(root), How::Wanted);
-        let found = listed.and_then(|Listed { listing, problems, .. }| {
-            source.look_at_root(root, &listing, &problems)?;
-            unread += problems.len();
-            Ok((listing.files(), listing.size()))
-        });
-        // A listing that failed has ended the connection.
-        if found.is_err() {
-            connection = host.connect()?;
+    if host.way == Way::Gnu {
+        if may_lack {
+            // Before sudo is asked: it allows a listing of just the paths that will be configured.
+            for root in std::mem::take(&mut source.roots) {
+                if is_there(&mut connection, &root)? {
+                    source.roots.push(root);
+                } else {
+                    let missing = anyhow!("{} is not there", root.display());
+                    paths.push((root, Err(missing)));
+                }
+            }
         }
-        paths.push((root.clone(), found));
+        source.check_sudo(&host, &mut connection)?;
+        let Listed { listing, problems, .. } = source.list(&host, &mut connection, &source.roots, How::Wanted)?;
+        unread = problems.len();
+        for root in &source.roots {
+            let found = source.look_at_root(root, &listing, &problems).map(|()| listing.amount(root));
+            paths.push((root.clone(), found));
+        }
+    } else {
+        for root in &source.roots {
+            let listed = source.list(&host, &mut connection, std::slice::from_ref(root), How::Wanted);
+            let found = listed.and_then(|Listed { listing, problems, .. }| {
+                source.look_at_root(root, &listing, &problems)?;
+                unread += problems.len();
+                Ok(listing.amount(root))
+            });
+            // A listing that failed has ended the connection.
+            if found.is_err() {
+                connection = host.connect()?;
+            }
+            paths.push((root.clone(), found));
+        }
     }
     let way = match host.way {
         Way::Gnu => "GNU find and tar",
         Way::Posix => "find, stat and cat: extended attributes and ACLs are not read",
-        Way::Sftp => "SFTP only: extended attributes, ACLs and hard links are not seen",
+        Way::Sftp => "SFTP: extended attributes, ACLs and hard links are not seen",
     };
     let tools = host.tools;
     let system = if host.way == Way::Gnu || tools.other.is_empty() {
@@ -139,4 +162,11 @@ pub fn survey(config: &SshConfig) -> Result<Survey> {
         format!("{}, {}", tools.system, tools.other)
     };
     Ok(Survey { system, way, paths, unread })
+}
+
+/// Whether something is at a path, as far as who is logged in may look.
+fn is_there(connection: &mut Connection, path: &Path) -> Result<bool> {
+    let test = [b"test".to_vec(), b"-e".to_vec(), path.as_os_str().as_bytes().to_vec()];
+    let (ended, _) = connection.capture(&commands::script(&test.to_vec()), 0)?;
+    Ok(ended.status == 0)
 }

@@ -89,8 +89,14 @@ pub(super) fn list(
     );
     if let Some((root, _)) = request.roots.iter().zip(&gathering.seen).find(|(_, seen)| !**seen) {
         let root = String::from_utf8_lossy(root);
-        return Err(anyhow!("{root} is not listed{}", reasons()))
-            .hint(format!("Is something not mounted? Else take {root} out of `paths`."));
+        let is_refused = !request.prefix.is_empty() && reasons().contains(": sudo: ");
+        let hint = if is_refused {
+            "Let this user run find, stat, readlink, cat and ls there with sudo, as root and without a password."
+                .to_owned()
+        } else {
+            format!("Is something not mounted? Else take {root} out of `paths`.")
+        };
+        return Err(anyhow!("{root} is not listed{}", reasons())).hint(hint);
     }
     let told: Vec<Problem> = told.into_iter().filter(|problem| !gathering.is_left_out(problem)).collect();
     gathering.listed.problems.extend(told);

@@ -73,7 +73,8 @@ fn read(text: &str) -> Tools {
         xz: place("xz"),
         gzip: place("gzip"),
         sudo: place("sudo"),
-        other: value("other").unwrap_or_default(),
+        // `BusyBox v1.35.0 (Debian …) multi-call binary.`
+        other: value("other").map(|other| other.split(" (").next().unwrap_or_default().to_owned()).unwrap_or_default(),
     }
 }
 
