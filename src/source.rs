@@ -24,6 +24,10 @@ pub trait Source: Send + Sync {
     /// Says whether a backup could start now. Changes nothing, here or there.
     fn preflight(&self) -> Result<Readiness>;
 
+    /// Starts what [`Source::open`] will need and what takes time, on a thread of its own, if there is such. Changes nothing. Called after the source has said
+    /// that it is ready, when a backup is going to be made.
+    fn anticipate(&self) {}
+
     /// What there is to back up right now.
     fn items(&self) -> Result<Vec<Item>>;
 

@@ -5,6 +5,7 @@
 
 use std::fs;
 use std::sync::Arc;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Error, Result, anyhow};
@@ -141,22 +142,35 @@ impl Run<'_> {
                 .exit(ExitCode::Usage);
         }
         let _lock = if self.args.dry_run { None } else { Some(lock_store(self.context, self.config)?) };
-        let store = open_store(self.context, self.config)?;
-        let mut opened = Opened { points: store.points()?, store, held: None };
-        let wanted = select::resolve(&self.args.selectors, &known_items(self.config, &opened.points))?;
+        let jobs = Job::all(self.config)?;
         let selectors: Vec<Selector> =
             self.args.selectors.iter().map(|selector| Selector::parse(selector)).collect::<Result<_>>()?;
+        let mut early = None;
+        let store = thread::scope(|scope| {
+            let first = jobs.first().filter(|job| is_wanted(&selectors, &job.id));
+            let looking = first.and_then(|job| {
+                thread::Builder::new().name("look".to_owned()).spawn_scoped(scope, || self.look(job)).ok()
+            });
+            let store = open_store(self.context, self.config);
+            early = looking.and_then(|looking| looking.join().ok());
+            store
+        })?;
+        let mut opened = Opened { points: store.points()?, store, held: None };
+        let wanted = select::resolve(&self.args.selectors, &known_items(self.config, &opened.points))?;
 
         let mut report = Report::default();
-        for job in Job::all(self.config)? {
+        for job in &jobs {
             let below = format!("{}/", job.id);
             if wanted.iter().any(|item| *item == job.id || item.starts_with(&below)) {
-                let result = self.back_up_source(&job, &selectors, &mut opened, &mut report);
+                // Only of the first one.
+                let readiness = early.take().unwrap_or_else(|| job.source.preflight());
+                let result = self.back_up_source(job, readiness, &selectors, &mut opened, &mut report);
                 if let Err(error) = job.source.close() {
                     report.errors.push(error.context(job.id.clone()));
                 }
                 result?;
             }
+            early = None;
         }
         let Opened { store, held, .. } = opened;
         drop(held);
@@ -174,17 +188,27 @@ impl Run<'_> {
         Ok(report)
     }
 
+    /// Asks a source whether it is ready, while the store is being opened; what it then needs takes time, too.
+    fn look(&self, job: &Job) -> Result<Readiness> {
+        let readiness = job.source.preflight();
+        // Whether it is due is only known from the store.
+        let is_due = job.common.every.is_none() || self.args.force;
+        if is_due && matches!(readiness, Ok(Readiness::Ready)) {
+            job.source.anticipate();
+        }
+        readiness
+    }
+
     fn back_up_source(
         &self,
         job: &Job,
+        readiness: Result<Readiness>,
         selectors: &[Selector],
         opened: &mut Opened,
         report: &mut Report,
     ) -> Result<()> {
         let begun = Instant::now();
-        let is_wanted =
-            |item: &Item| selectors.is_empty() || selectors.iter().any(|selector| selector.matches(&item.id));
-        let items = match job.source.preflight() {
+        let items = match readiness {
             Ok(Readiness::Ready) => job.source.items(),
             Ok(Readiness::Away(why)) => return self.add(report, &job.id, Outcome::Away(why), begun.elapsed()),
             Err(error) => Err(error),
@@ -197,7 +221,7 @@ impl Run<'_> {
             }
         };
         let mut lock = None;
-        for item in items.iter().filter(|item| is_wanted(item)) {
+        for item in items.iter().filter(|item| is_wanted(selectors, &item.id)) {
             let begun = Instant::now();
             let outcome = match self.not_due(job, &opened.points_of(&item.id)) {
                 Some(outcome) => outcome,
@@ -297,6 +321,10 @@ impl Run<'_> {
         self.context.monitor.say(&summary);
         Ok(())
     }
+}
+
+fn is_wanted(selectors: &[Selector], item: &str) -> bool {
+    selectors.is_empty() || selectors.iter().any(|selector| selector.matches(item))
 }
 
 fn stale_error(freshness: &Freshness) -> Error {

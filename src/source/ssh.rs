@@ -13,13 +13,13 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::{self, JoinHandle};
 
 use anyhow::{Context, Result, anyhow};
 
-use super::globs::Globs;
 use super::{Browsed, Item, OpenOptions, Problem, Readiness, Severity, Source, Tree};
 use crate::cleanup::Guard;
-use crate::config::{LeaveOut, SshConfig, SshDump};
+use crate::config::{SshConfig, SshDump};
 use crate::error::{Annotate, chain};
 use crate::extract::{Extracted, Layout, RestoreOptions};
 use crate::monitor::Monitor;
@@ -43,6 +43,7 @@ mod host_key;
 mod key;
 mod known_hosts;
 mod link;
+mod lister;
 mod listing;
 mod node;
 pub mod onboarding;
@@ -64,6 +65,7 @@ mod unpack;
 use back::Back;
 use connection::Connection;
 use host::{Host, Way};
+use lister::{How, Listed, Lister};
 use listing::{FILE, Listing, Stat};
 use plan::Plan;
 use probe::Tools;
@@ -73,34 +75,19 @@ use tree::{Shared, SshTree};
 /// Where the outputs of commands are in a snapshot.
 const DUMPS: &str = "/dumps";
 
-/// What a machine has.
-struct Listed {
-    listing: Listing,
-    /// What could not be listed.
-    problems: Vec<Problem>,
-    /// Which device each is that is one, when that was told.
-    devices: Vec<(Vec<u8>, u64)>,
-}
-
-/// What is to be listed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum How {
-    /// What is backed up.
-    Wanted,
-    /// Everything.
-    Everything,
-    /// A directory without what is in those below it.
-    Shallow,
-}
+/// What a thread gives back that lists ahead.
+type Ahead = (Host, Connection, Result<Listed>);
 
 /// The driver.
 pub struct Ssh {
     id: String,
     config: SshConfig,
     roots: Vec<PathBuf>,
-    globs: Globs,
+    lister: Lister,
     /// The machine, once it was reached, with a connection that nobody uses.
     reached: Mutex<Option<(Host, Option<Connection>)>>,
+    /// Lists it, while something else is done.
+    ahead: Mutex<Option<JoinHandle<Ahead>>>,
     /// Runs `after`, once `before` was run.
     after: Mutex<Option<Guard>>,
 }
@@ -109,11 +96,10 @@ impl Ssh {
     /// The source of this configuration.
     pub fn new(config: &SshConfig) -> Result<Self> {
         let id = format!("ssh.{}", config.common.name);
-        let globs =
-            Globs::new(&config.leave_out.exclude).with_context(|| format!("understand the excludes of {id}"))?;
+        let lister = Lister::new(&config.leave_out).with_context(|| format!("understand the excludes of {id}"))?;
         let roots = super::outermost(&config.paths);
-        let (reached, after) = Default::default();
-        Ok(Self { id, config: config.clone(), roots, globs, reached, after })
+        let (reached, ahead, after) = Default::default();
+        Ok(Self { id, config: config.clone(), roots, lister, reached, ahead, after })
     }
 
     /// The machine, with a connection; both are kept for the next piece of work.
@@ -137,24 +123,25 @@ impl Ssh {
 
     /// Lists what is at the roots and below them.
     fn list(&self, host: &Host, connection: &mut Connection, roots: &[PathBuf], how: How) -> Result<Listed> {
-        let none = LeaveOut::default();
-        let leave_out = if how == How::Wanted { &self.config.leave_out } else { &none };
-        let leaves_out = |path: &Path, stat: &Stat| {
-            how == How::Wanted
-                && (self.globs.excludes(path, stat.is_dir())
-                    || stat.is_file() && leave_out.exclude_larger_than.is_some_and(|limit| stat.size > limit))
-        };
-        let (sudo, is_shallow) = (host.needs_sudo(), how == How::Shallow);
-        match host.way {
-            Way::Gnu => {
-                let tools = &host.tools;
-                let request = gnu::Request { tools, sudo, roots, leave_out, is_shallow, leaves_out: &leaves_out };
-                let (listing, problems) = gnu::list(connection, &request)?;
-                Ok(Listed { listing, problems, devices: Vec::new() })
+        self.lister.list(host, connection, roots, how)
+    }
+
+    /// The machine with what is to be backed up there, listed now if nobody has begun to.
+    fn listed(&self) -> Result<(Host, Connection, Listed)> {
+        let ahead = self.ahead.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let (host, connection, listed) = match ahead.and_then(|thread| thread.join().ok()) {
+            Some(found) => found,
+            None => {
+                let (host, mut connection) = self.reach_named()?;
+                let listed = self.list(&host, &mut connection, &self.roots, How::Wanted);
+                (host, connection, listed)
             }
-            Way::Posix => plain::list(connection, host, roots, leave_out, is_shallow, &leaves_out),
-            Way::Sftp => plain::list_over_sftp(host, roots, leave_out, is_shallow, &leaves_out),
-        }
+        };
+        Ok((host, connection, listed.with_context(|| format!("list {}", self.config.login.host))?))
+    }
+
+    fn reach_named(&self) -> Result<(Host, Connection)> {
+        self.reach().with_context(|| format!("log in on {}", self.config.login.host))
     }
 
     /// Every path must be there: a missing one is a disk that is not mounted or a name that is mistyped, and the rest would make a
@@ -218,7 +205,7 @@ impl Ssh {
     }
 
     /// Runs `before`, and sees to it that `after` is run, whatever happens.
-    fn begin(&self, connection: &mut Connection) -> Result<()> {
+    fn begin(&self) -> Result<()> {
         let mut after = self.after.lock().unwrap_or_else(PoisonError::into_inner);
         if after.is_some() {
             return Ok(());
@@ -232,7 +219,9 @@ impl Ssh {
             }));
         }
         if !self.config.before.is_empty() {
-            dump::run(connection, &self.config.before).context("run `before`")?;
+            let (_, mut connection) = self.reach_named()?;
+            dump::run(&mut connection, &self.config.before).context("run `before`")?;
+            self.keep(connection);
         }
         Ok(())
     }
@@ -257,6 +246,21 @@ impl Source for Ssh {
         }
     }
 
+    fn anticipate(&self) {
+        // Not before the machine is as it shall be backed up.
+        if !self.config.before.is_empty() {
+            return;
+        }
+        let Ok((host, mut connection)) = self.reach() else { return };
+        let (lister, roots) = (self.lister.clone(), self.roots.clone());
+        let thread = thread::Builder::new().name("ssh-list".to_owned()).spawn(move || {
+            let listed = lister.list(&host, &mut connection, &roots, How::Wanted);
+            (host, connection, listed)
+        });
+        // Without a thread it is listed when it is asked for.
+        *self.ahead.lock().unwrap_or_else(PoisonError::into_inner) = thread.ok();
+    }
+
     fn items(&self) -> Result<Vec<Item>> {
         let mut paths = self.roots.clone();
         if !self.config.dumps.is_empty() {
@@ -266,17 +270,15 @@ impl Source for Ssh {
     }
 
     fn open(&self, _item: &Item, options: &OpenOptions<'_>, monitor: &dyn Monitor) -> Result<Box<dyn Tree>> {
-        let (host, mut connection) = self.reach().with_context(|| format!("log in on {}", self.config.login.host))?;
         if options.dry_run {
             if !self.config.before.is_empty() || !self.config.after.is_empty() || !self.config.dumps.is_empty() {
                 monitor.say(&format!("{}: `before`, `after` and dumps are not run in a dry run", self.id));
             }
         } else {
-            self.begin(&mut connection)?;
+            self.begin()?;
         }
-        let listed = self.list(&host, &mut connection, &self.roots, How::Wanted);
-        let Listed { mut listing, problems, devices } =
-            listed.with_context(|| format!("list {}", self.config.login.host))?;
+        let (host, mut connection, listed) = self.listed()?;
+        let Listed { mut listing, problems, devices } = listed;
         self.roots.iter().try_for_each(|root| self.look_at_root(root, &listing, &problems))?;
         // Before anything is left out: the listing is put into order anew, with all that it has.
         let dumps = if options.dry_run { HashMap::new() } else { add_dumps(&mut listing, &self.config.dumps)? };

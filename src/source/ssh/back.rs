@@ -43,7 +43,7 @@ struct Now {
 impl Ssh {
     /// Puts a point, or a part of it, onto this machine.
     pub(super) fn bring_back(&self, back: &Back<'_>, monitor: &dyn Monitor) -> Result<Extracted> {
-        let (host, mut connection) = self.reach().with_context(|| format!("log in on {}", self.config.login.host))?;
+        let (host, mut connection) = self.reach_named()?;
         if host.way != Way::Gnu {
             return self.bring_back_over_sftp(&host, &mut connection, back, monitor);
         }
@@ -111,7 +111,7 @@ impl Ssh {
         saved: &SavedTree,
         path: Option<&Path>,
     ) -> Result<Option<Box<dyn Tree>>> {
-        let (host, mut connection) = self.reach().with_context(|| format!("log in on {}", self.config.login.host))?;
+        let (host, mut connection) = self.reach_named()?;
         if host.way == Way::Gnu {
             // Before anything is saved in vain.
             self.check_writer(&host, &mut connection, true)?;
