@@ -12,7 +12,7 @@ use std::io::{self, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Error, Result, bail};
+use anyhow::{Context, Error, Result, anyhow, bail};
 use flate2::write::GzDecoder;
 
 use super::commands::{self, Argv, FORMAT};
@@ -43,14 +43,23 @@ pub(super) fn list(shell: &mut dyn Shell, request: &Request<'_>) -> Result<(List
     let find = commands::privileged(tools, sudo, commands::list(tools, roots, leave_out, sudo));
     let script = script(tools, &above(roots), &find);
     let mut reader = Reader::new(request);
-    let ended = if tools.gzip.is_some() {
+    let mut ended = if tools.gzip.is_some() {
         let mut decoder = GzDecoder::new(reader);
         let ended = shell.run(&script, &mut io::empty(), &mut |bytes| {
             let written = decoder.write_all(bytes);
             written.map_err(|error| decoder.get_mut().why(error))
         })?;
+        // What it still holds back is taken before anything is said of what has come.
+        let finished = decoder.try_finish();
         if !ended.complaints.is_empty() && decoder.get_ref().is_untouched() {
             return Err(complaints::refused(&ended, "find"));
+        }
+        if let Err(error) = finished {
+            let error = decoder.get_mut().why(error);
+            return Err(match ended.complaint() {
+                complaint if complaint.is_empty() => error.context("the listing ended in the middle"),
+                complaint => anyhow!(complaint).context(format!("the listing ended in the middle: {error:#}")),
+            });
         }
         reader = decoder.finish().context("the listing ended in the middle")?;
         ended
@@ -61,7 +70,9 @@ pub(super) fn list(shell: &mut dyn Shell, request: &Request<'_>) -> Result<(List
         // 1: it could not look at everything, and has said at what.
         Some(0 | 1) => {}
         Some(status) => {
-            return Err(complaints::refused(&ended, "find").context(format!("find ended with {status}")));
+            // Of what was run, gzip was the last.
+            ended.status = status;
+            return Err(complaints::refused(&ended, "find"));
         }
         None if ended.complaints.is_empty() => bail!("the listing ended in the middle (status {})", ended.status),
         None => return Err(complaints::refused(&ended, "find").context("the listing ended in the middle")),
@@ -115,14 +126,16 @@ struct Reader<'r> {
     has_begun: bool,
     /// Find's exit status, at the end.
     end: Option<i32>,
-    /// Why it took no more.
+    /// Why it takes no more.
     failure: Option<Error>,
+    has_failed: bool,
 }
 
 impl<'r> Reader<'r> {
     fn new(request: &'r Request<'r>) -> Self {
         let (strings, which) = Default::default();
-        Self { request, listing: Listing::new(), strings, which, has_begun: false, end: None, failure: None }
+        let (has_begun, has_failed) = (false, false);
+        Self { request, listing: Listing::new(), strings, which, has_begun, end: None, failure: None, has_failed }
     }
 
     fn is_untouched(&self) -> bool {
@@ -195,11 +208,14 @@ impl<'r> Reader<'r> {
 
 impl Write for Reader<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        if let Err(error) = self.take(bytes) {
-            self.failure = Some(error);
-            return Err(io::Error::other("it is not a listing"));
+        // A decoder that is dropped hands over what it still has, whatever was said before.
+        if !self.has_failed {
+            match self.take(bytes) {
+                Ok(()) => return Ok(bytes.len()),
+                Err(error) => (self.failure, self.has_failed) = (Some(error), true),
+            }
         }
-        Ok(bytes.len())
+        Err(io::Error::other("it is not a listing"))
     }
 
     fn flush(&mut self) -> io::Result<()> {
