@@ -4,9 +4,10 @@ use std::io::{self, ErrorKind, Read, Write};
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, anyhow};
 use rand::RngExt;
 use ssh2::{Channel, Session, Sftp};
+use thiserror::Error;
 
 use super::link::{self, Link, wait};
 use super::shell::{BOOTSTRAP, Noise, Shell, packed};
@@ -31,6 +32,11 @@ pub(super) struct Connection {
     host: String,
     idle_timeout: Duration,
 }
+
+/// The machine is there, and runs no commands for this user.
+#[derive(Debug, Error)]
+#[error("{0}")]
+pub(super) struct RunsNothing(String);
 
 /// How a script ended.
 #[derive(Debug)]
@@ -80,9 +86,13 @@ impl Connection {
     /// Starts `sh` on the machine, which then waits for a script.
     fn start(&mut self) -> Result<Channel> {
         let mut channel = self.session.channel_session().map_err(|error| self.failed(&error))?;
-        channel
-            .exec(BOOTSTRAP)
-            .map_err(|error| anyhow!("{} runs no commands for this user: {}", self.host, error.message()))?;
+        channel.exec(BOOTSTRAP).map_err(|error| match error.code() {
+            // LIBSSH2_ERROR_CHANNEL_REQUEST_DENIED
+            ssh2::ErrorCode::Session(-22) => {
+                RunsNothing(format!("{} runs no commands for this user: {}", self.host, error.message())).into()
+            }
+            _ => self.failed(&error),
+        })?;
         Ok(channel)
     }
 
@@ -276,7 +286,10 @@ impl Run<'_> {
             let side = String::from_utf8_lossy(self.side_noise.held()).trim().chars().take(300).collect::<String>();
             let side = crate::output::printable(std::ffi::OsStr::new(&side));
             let host = &self.connection.host;
-            bail!("{host} did not run a command for this user (status {status}): {said}{side}");
+            let said = [said, side].into_iter().filter(|said| !said.is_empty()).collect::<Vec<_>>().join("; ");
+            let said = if said.is_empty() { "it says nothing".to_owned() } else { said };
+            let error = format!("{host} did not run a command for this user (status {status}): {said}");
+            return Err(RunsNothing(error).into());
         }
         Ok(Ended { status, complaints: self.complaints })
     }

@@ -12,7 +12,7 @@ use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 
 use super::commands::{self, Argv, FORMAT};
 use super::complaints;
@@ -54,8 +54,10 @@ pub(super) fn list(shell: &mut dyn Shell, request: &Request<'_>) -> Result<(List
     let ended =
         shell.run(&script, &mut io::empty(), &mut |bytes| unpacker.push(bytes, &mut |bytes| reader.take(bytes)))?;
     if let Err(error) = unpacker.finish(&mut |bytes| reader.take(bytes)) {
-        let is_silent = ended.complaints.is_empty();
-        return Err(if is_silent { error } else { complaints::refused(&ended, "find").context(error.to_string()) });
+        return Err(match ended.complaint() {
+            complaint if complaint.is_empty() => error,
+            complaint => anyhow!(complaint).context(format!("{error:#}")),
+        });
     }
     match reader.end {
         // 1: it could not look at everything, and has said at what.

@@ -2,15 +2,15 @@
 
 use std::sync::Arc;
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result};
 use ssh2::Sftp;
 
-use super::connection::Connection;
+use super::connection::{Connection, RunsNothing};
 use super::listing::Found;
 use super::only_sftp;
 use super::probe::{Tools, probe};
 use crate::config::SshLogin;
-use crate::error::Annotate;
+use crate::error::{Annotate, is_caused_by};
 use crate::source::Content;
 
 /// In which way a machine is listed and read.
@@ -45,13 +45,15 @@ impl Host {
                 let way = if tools.is_gnu() { Way::Gnu } else { Way::Posix };
                 Ok((host(tools, way, None), connection))
             }
+            // What broke for another reason is no reason to see less of the machine than the last time.
+            Err(why) if !is_caused_by::<RunsNothing>(&why) => Err(why),
             Err(why) => {
                 // It lets nobody run commands, or has no shell. A connection that failed is not used again.
                 let mut again = Connection::open(login)?;
                 let Ok(sftp) = again.sftp() else { return Err(why) };
                 tracing::debug!("{} gives SFTP only: {why:#}", login.host);
                 if sudo {
-                    return Err(anyhow!("{} runs no commands for {}: no sudo either", login.host, login.user))
+                    return Err(why.context("sudo is to be used, and no command is run"))
                         .hint("Take out `sudo`, or let this user run commands.");
                 }
                 let sftp = Some(Arc::new(sftp));

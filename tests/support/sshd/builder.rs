@@ -192,7 +192,7 @@ impl Builder {
         let yes = |is: bool| if is { "yes" } else { "no" };
         let (asks_pam, asks_password) = (self.login == Login::Keyboard, methods.contains("password"));
         let mut text = format!(
-            "ListenAddress {}:{port}\nAuthorizedKeysFile {at}/keys/%u\nPidFile none\nPermitRootLogin yes\nMaxStartups 100\nLogLevel VERBOSE\n\
+            "ListenAddress {}:{port}\nAuthorizedKeysFile {at}/keys/%u .ssh/authorized_keys\nPidFile none\nPermitRootLogin yes\nMaxStartups 100\nLogLevel VERBOSE\n\
              # The directory is below one that everybody may write to.\nStrictModes no\n\
              AuthenticationMethods {methods}\nPasswordAuthentication {}\nKbdInteractiveAuthentication {}\nUsePAM {}\n",
             self.host,
@@ -216,7 +216,10 @@ impl Builder {
             text += "AllowTcpForwarding local\nPermitTTY no\nX11Forwarding no\nForceCommand /bin/false\n";
         } else {
             // Nothing of it is needed.
-            text += "DisableForwarding yes\nSubsystem sftp internal-sftp\n";
+            text += "DisableForwarding yes\n";
+            if !self.config.contains("Subsystem sftp") {
+                text += "Subsystem sftp internal-sftp\n";
+            }
         }
         text + &self.config
     }
