@@ -262,11 +262,12 @@ impl Source for Ssh {
         let listed = self.list(&host, &mut connection, &self.roots, true);
         let Listed { mut listing, problems, devices } =
             listed.with_context(|| format!("list {}", self.config.login.host))?;
+        self.roots.iter().try_for_each(|root| self.look_at_root(root, &listing, &problems))?;
+        // It sorts all entries anew, those that are left out of the order as well: so this comes first.
+        let dumps = if options.dry_run { HashMap::new() } else { add_dumps(&mut listing, &self.config.dumps)? };
         if self.config.leave_out.exclude_caches {
             connection = caches::leave_out(&host, connection, &mut listing).context("look for cache directories")?;
         }
-        self.roots.iter().try_for_each(|root| self.look_at_root(root, &listing, &problems))?;
-        let dumps = if options.dry_run { HashMap::new() } else { add_dumps(&mut listing, &self.config.dumps)? };
         let mut plan = Plan::new(listing, options.previous, false);
         devices.into_iter().for_each(|(path, device)| plan.set_device(Path::new(OsStr::from_bytes(&path)), device));
         Ok(Box::new(SshTree(Arc::new(Shared {
