@@ -5,6 +5,7 @@
 
 mod bench;
 mod everything;
+mod left_out;
 mod restore;
 mod same;
 mod sudo;
