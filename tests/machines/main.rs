@@ -11,3 +11,4 @@ mod same;
 mod sudo;
 #[path = "../support/mod.rs"]
 mod support;
+mod trouble;
