@@ -18,7 +18,7 @@ use tempfile::TempDir;
 
 use crate::support::env::{TestEnv, finish};
 use crate::support::outcome::Outcome;
-use crate::support::sshd::{Builder, KeyType, Sshd};
+use crate::support::sshd::{Account, Builder, KeyType, Sshd};
 
 /// A machine, and an environment with a store and the source `ssh.there`, which is it.
 pub(crate) struct Machine {
@@ -58,6 +58,25 @@ impl Machine {
     pub(crate) fn replace(&mut self, builder: Builder, lines: &str) {
         self.server = builder.start();
         self.configure(lines);
+    }
+
+    /// A machine on which root finds these programs of his own first; each is given its arguments, and is what follows `#!/bin/sh`.
+    ///
+    /// `SOURCE` in it is [`Machine::source`].
+    pub(crate) fn with_programs(programs: &[(&str, &str)]) -> Self {
+        let root = Account::new("root").shell("/bin/bash").file(".bashrc", "export PATH=\"$HOME/bin:$PATH\"\n");
+        let machine = Self::start(Sshd::builder().account(root), "");
+        programs.iter().for_each(|(name, text)| machine.set_program(name, text));
+        machine
+    }
+
+    /// Gives root such a program.
+    pub(crate) fn set_program(&self, name: &str, text: &str) {
+        let directory = self.server.home("root").join("bin");
+        fs::create_dir_all(&directory).unwrap();
+        let text = text.replace("SOURCE", self.source().to_str().unwrap());
+        fs::write(directory.join(name), format!("#!/bin/sh\n{text}\n")).unwrap();
+        fs::set_permissions(directory.join(name), fs::Permissions::from_mode(0o755)).unwrap();
     }
 
     /// Without more: everything is there, and root logs in.

@@ -5,8 +5,10 @@
 
 mod bench;
 mod everything;
+mod left_out;
 mod restore;
 mod same;
 mod sudo;
 #[path = "../support/mod.rs"]
 mod support;
+mod trouble;

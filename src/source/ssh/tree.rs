@@ -132,6 +132,12 @@ impl Iterator for Walk {
     }
 }
 
+/// An entry that lacks something: without the time of its status it is not taken for unchanged by the next run, which then tells of it as well.
+fn asked_for_again(mut entry: Entry) -> Entry {
+    entry.node.meta.ctime = None;
+    entry
+}
+
 impl Walk {
     /// The entry of a row; `None` when it did not come.
     fn entry(&mut self, row: Row) -> Result<Option<Entry>> {
@@ -170,14 +176,16 @@ impl Walk {
                 if let Some(complaint) = &member.complaint {
                     self.tell(path.clone(), complaint, Severity::Unread);
                 }
+                let is_whole = member.complaint.is_none();
                 let extra = Extra { xattrs: member.xattrs, device: member.rdev };
-                Ok(Some(self.with(row, path, &extra, member.content)))
+                let entry = self.with(row, path, &extra, member.content);
+                Ok(Some(if is_whole { entry } else { asked_for_again(entry) }))
             }
             None => {
                 self.missing.push(path.clone());
                 // What is in it may have come.
                 let is_dir = plan.listing.stat(row).is_dir();
-                Ok(is_dir.then(|| self.with(row, path, &Extra::default(), None)))
+                Ok(is_dir.then(|| asked_for_again(self.with(row, path, &Extra::default(), None))))
             }
         }
     }
