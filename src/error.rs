@@ -99,10 +99,12 @@ pub fn chain(error: &Error) -> String {
     text
 }
 
-/// Whether an error, or one of its causes, is of this type; also behind a hint or an exit code.
-pub fn is_caused_by<T: std::error::Error + Send + Sync + 'static>(error: &Error) -> bool {
-    let is = |error: &Error| error.chain().any(|cause| cause.is::<T>());
-    is(error) || annotations(error).iter().any(|annotated| is(&annotated.inner))
+/// Whether an error is of this type, or was caused by one that is.
+pub fn is_caused_by<E: std::error::Error + 'static>(error: &Error) -> bool {
+    error.chain().any(|link| {
+        let within = || link.downcast_ref::<Annotated>().is_some_and(|annotated| is_caused_by::<E>(&annotated.inner));
+        link.is::<E>() || within()
+    })
 }
 
 fn annotations(error: &Error) -> Vec<&Annotated> {
@@ -139,11 +141,12 @@ mod tests {
     }
 
     #[test]
-    fn cause_is_found_behind_annotations() {
-        let error =
-            Err::<(), _>(fmt::Error).context("say it").hint("try again").context("talk").hint("why?").unwrap_err();
-        assert!(is_caused_by::<fmt::Error>(&error));
-        assert!(!is_caused_by::<std::io::Error>(&error));
+    fn cause_is_found_behind_annotations_and_context() {
+        let cause = || Err::<(), _>(std::io::Error::other("no route"));
+        let hinted = cause().hint("look at the cable").context("connect").unwrap_err();
+        assert!(is_caused_by::<std::io::Error>(&hinted));
+        assert!(is_caused_by::<std::io::Error>(&cause().hint("x").exit(ExitCode::Usage).unwrap_err()));
+        assert!(!is_caused_by::<std::io::Error>(&anyhow!("no route").context("connect")));
     }
 
     #[test]

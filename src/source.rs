@@ -13,7 +13,7 @@ use crate::error::{Annotate, ExitCode};
 use crate::extract::{Extracted, Layout, RestoreOptions};
 use crate::monitor::Monitor;
 use crate::store::format::BlobId;
-use crate::store::{Node, SavedTree};
+use crate::store::{Node, SavedNode, SavedTree};
 
 pub mod files;
 mod globs;
@@ -55,6 +55,16 @@ pub trait Source: Send + Sync {
         monitor: &dyn Monitor,
     ) -> Result<Extracted>;
 
+    /// Looks at what is at `path` of the source itself, as the user who is logged in there.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be reached, or there is nothing; exit code [`ExitCode::Usage`] when the source is none that can be looked at.
+    fn browse(&self, path: &Path, is_recursive: bool) -> Result<Browsed> {
+        let _ = is_recursive;
+        Err(anyhow!("{} is not on another machine", path.display())).hint("Look with ls.").exit(ExitCode::Usage)
+    }
+
     /// Puts a saved tree, or the part of it that `options` name, below a directory of the machine that this source is. The tree may be that of any item of
     /// any source.
     ///
@@ -74,6 +84,15 @@ pub trait Source: Send + Sync {
             .hint("Without the name of a source before it, DIR is a directory of this machine.")
             .exit(ExitCode::Usage)
     }
+}
+
+/// What is at a place of a source right now, for looking around.
+#[derive(Debug, Default)]
+pub struct Browsed {
+    /// The content of a directory, or all below it, in the order of a tree; or the one thing that was named.
+    pub entries: Vec<SavedNode>,
+    /// What could not be looked at.
+    pub problems: Vec<Problem>,
 }
 
 /// How an item is opened.

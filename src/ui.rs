@@ -62,7 +62,8 @@ pub fn print_error(error: &Error) -> ExitCode {
     }
     let chain = error::chain(error);
     let (message, detail) = chain.split_once('\n').unwrap_or((&chain, ""));
-    tracing::error!(detail, hint = error::hints(error).join("\n"), "{message}");
+    let hints: Vec<String> = error::hints(error).iter().map(|hint| hint.replace('\n', "\n  ")).collect();
+    tracing::error!(detail, hint = hints.join("\n"), "{message}");
     error::exit_code(error)
 }
 

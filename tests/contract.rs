@@ -1,17 +1,22 @@
 //! What every driver must keep, asserted of each in the same words. A new driver adds one line to `drivers`.
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod support;
+
+use std::any::Any;
 use std::collections::{BTreeMap, HashSet};
-use std::fs;
+use std::fs::{self, Permissions};
 use std::io::Read;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use holdall::config::{FilesConfig, LeaveOut, SourceCommon};
+use holdall::config::{FilesConfig, LeaveOut, SourceCommon, SshConfig, SshHostKey, SshLogin};
 use holdall::monitor::Silent;
 use holdall::source::files::Files;
+use holdall::source::ssh::Ssh;
 use holdall::source::{Content, Entry, Item, OpenOptions, Readiness, Source, Tree};
-use tempfile::TempDir;
+use support::sshd::{KeyType, Sshd};
 
 /// A driver over a tree that `TREE` describes, with whatever it needs kept alive.
 struct Fixture {
@@ -19,7 +24,7 @@ struct Fixture {
     source: Box<dyn Source>,
     /// Where the tree is inside the snapshot.
     root: PathBuf,
-    _world: TempDir,
+    _world: Box<dyn Any>,
 }
 
 /// Every file of the tree with its content.
@@ -33,25 +38,68 @@ const TREE: [(&str, &str); 6] = [
 ];
 
 fn drivers() -> Vec<Fixture> {
-    vec![files()]
+    let machines = [Sshd::builder(), Sshd::builder().only_programs(PLAIN), Sshd::builder().sftp_only()];
+    [files()].into_iter().chain(machines.map(|machine| ssh(machine.start()))).collect()
 }
 
-fn files() -> Fixture {
-    let world = tempfile::tempdir().unwrap();
-    let root = world.path().join("tree");
+/// Makes the tree of `TREE` below a directory.
+fn grow(world: &Path) -> PathBuf {
+    let root = world.join("tree");
     for (path, content) in TREE {
         let path = root.join(path);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(path, content).unwrap();
     }
     symlink("../outside", root.join("z/link")).unwrap();
-    let config = FilesConfig {
-        common: SourceCommon { name: "test".into(), every: None, max_age: None, allow_empty: false },
+    root
+}
+
+fn common() -> SourceCommon {
+    SourceCommon { name: "test".into(), every: None, max_age: None, allow_empty: false }
+}
+
+fn files() -> Fixture {
+    let world = tempfile::tempdir().unwrap();
+    let root = grow(world.path());
+    let config = FilesConfig { common: common(), paths: vec![root.clone()], leave_out: LeaveOut::default() };
+    let source = Box::new(Files::new(&config, &[]).unwrap());
+    Fixture { kind: "files", source, root, _world: Box::new(world) }
+}
+
+/// What a machine has that lacks GNU's find and tar: the same programs, but tar.
+const PLAIN: &[&str] = &["sh", "find", "xargs", "stat", "readlink", "cat", "id", "uname", "dd", "ls"];
+
+fn ssh(server: Sshd) -> Fixture {
+    // Where every user of the server may look.
+    let world = tempfile::tempdir().unwrap();
+    fs::set_permissions(world.path(), Permissions::from_mode(0o755)).unwrap();
+    let root = grow(world.path());
+    let login = SshLogin {
+        host: "127.0.0.1".into(),
+        port: server.port,
+        user: server.user.clone(),
+        host_key: SshHostKey::Fingerprint(server.fingerprint(KeyType::Ed25519)),
+        key_file: Some(server.key_file()),
+        passphrase: None,
+        agent: false,
+        password: None,
+        jump: None,
+        connect_timeout: Duration::from_secs(30),
+        idle_timeout: Duration::from_secs(60),
+    };
+    let config = SshConfig {
+        common: common(),
+        login,
+        sudo: false,
+        optional: false,
         paths: vec![root.clone()],
         leave_out: LeaveOut::default(),
+        before: Vec::new(),
+        after: Vec::new(),
+        dumps: Vec::new(),
     };
-    let source = Box::new(Files::new(&config, &[]).unwrap());
-    Fixture { kind: "files", source, root, _world: world }
+    let source = Box::new(Ssh::new(&config).unwrap());
+    Fixture { kind: "ssh", source, root, _world: Box::new((world, server)) }
 }
 
 impl Fixture {

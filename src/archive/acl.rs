@@ -33,6 +33,12 @@ pub(crate) fn binary(text: &[u8]) -> Result<Vec<u8>, String> {
     Ok(value)
 }
 
+/// Whether an ACL of this value says what the mode says already: it is about owner, group and others, and nobody else.
+pub(crate) fn is_mode(value: &[u8]) -> bool {
+    let entries = value.get(VERSION.to_le_bytes().len()..).unwrap_or_default();
+    entries.chunks(8).all(|entry| matches!(entry, [0x01 | 0x04 | 0x20, ..]))
+}
+
 /// The text of an ACL with numbers in place of names; `None` when the value is none that the kernel would give.
 pub(super) fn text(value: &[u8]) -> Option<String> {
     let entries = value.strip_prefix(&VERSION.to_le_bytes())?;
@@ -107,6 +113,14 @@ mod tests {
         assert_eq!(binary(text(&buffer[..length]).unwrap().as_bytes()).unwrap(), &buffer[..length]);
         let commas: Vec<u8> = told.iter().map(|&byte| if byte == b'\n' { b',' } else { byte }).collect();
         assert_eq!(binary(&commas).unwrap(), &buffer[..length]);
+    }
+
+    #[test]
+    fn acl_of_owner_group_and_others_is_the_mode() {
+        assert!(is_mode(&binary(b"user::rwx,group::r-x,other::---").unwrap()));
+        for more in ["user:7:r--", "group:7:r--", "mask::rwx"] {
+            assert!(!is_mode(&binary(format!("user::rwx,group::r-x,other::---,{more}").as_bytes()).unwrap()), "{more}");
+        }
     }
 
     #[test]

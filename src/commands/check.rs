@@ -90,10 +90,8 @@ fn print(context: &Context, findings: &[Finding]) -> Result<()> {
             Ok(detail) => context.output.line(&format!("ok      {}: {detail}", finding.what))?,
             Err(error) => {
                 context.output.line(&format!("FAILED  {}: {}", finding.what, chain(error)))?;
-                for line in hint(error).iter().flat_map(|hint| hint.lines()) {
-                    // What is to be copied stands alone.
-                    let label = if line.starts_with("  ") { "" } else { "hint: " };
-                    context.output.line(&format!("        {label}{line}"))?;
+                for hint in hints(error) {
+                    context.output.line(&format!("        hint: {}", hint.replace('\n', "\n          ")))?;
                 }
             }
         }

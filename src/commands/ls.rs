@@ -2,15 +2,16 @@
 
 use std::ffi::OsStr;
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
 use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 
 use super::{Context, open_store};
-use crate::error::{ExitCode, chain};
+use crate::error::{Annotate, ExitCode, chain};
 use crate::extract::{Chosen, name};
+use crate::job::Job;
 use crate::output::printable;
 use crate::quantity::{rfc3339, show_time};
 use crate::store::{Node, NodeType, SavedNode, node};
@@ -24,7 +25,10 @@ use rows::{JsonRows, path_text};
 #[derive(Debug, clap::Args)]
 pub struct LsArgs {
     /// A point spec, see [`crate::select`].
-    #[arg(value_name = "SPEC", help = "What to list: ITEM[@POINT][:PATH]; POINT is latest, latest~N, an id or a date")]
+    #[arg(
+        value_name = "SPEC",
+        help = "What to list: ITEM[@POINT][:PATH]; POINT is latest, latest~N, an id, a date, or live: the machine of an ssh source itself"
+    )]
     spec: String,
 
     /// Show mode, owner, group, size and time (UTC)
@@ -40,10 +44,22 @@ pub struct LsArgs {
 pub fn run(args: &LsArgs, context: &Context) -> Result<ExitCode> {
     const STDOUT: &str = "write to standard output";
     let config = context.config()?;
-    let store = open_store(context, &config)?;
-    let chosen = Chosen::open(&store, &store.points()?, &args.spec)?;
     let mut code = ExitCode::Done;
-    let readable = entries(&chosen, args.recursive)?.filter_map(|entry| {
+    let entries = match live(&args.spec)? {
+        Some((source, path)) => {
+            let browsed = Job::find(&config, &source).exit(ExitCode::Usage)?.source.browse(&path, args.recursive)?;
+            for problem in browsed.problems {
+                tracing::error!("{}: {}", printable(problem.path.as_os_str()), problem.error);
+                code = ExitCode::Incomplete;
+            }
+            Box::new(browsed.entries.into_iter().map(Ok))
+        }
+        None => {
+            let store = open_store(context, &config)?;
+            entries(&Chosen::open(&store, &store.points()?, &args.spec)?, args.recursive)?
+        }
+    };
+    let readable = entries.filter_map(|entry| {
         entry
             .inspect_err(|error| {
                 tracing::error!("{}", chain(error));
@@ -65,6 +81,17 @@ pub fn run(args: &LsArgs, context: &Context) -> Result<ExitCode> {
         writer.flush().context(STDOUT)?;
     }
     Ok(code)
+}
+
+/// A source and a path of it as it is now: `ssh.NAME@live:/path`. `None` when a point is meant.
+fn live(spec: &str) -> Result<Option<(String, PathBuf)>> {
+    let (head, path) = match spec.find(":/") {
+        Some(colon) => (&spec[..colon], &spec[colon + 1..]),
+        None => (spec, "/"),
+    };
+    let Some(source) = head.strip_suffix("@live") else { return Ok(None) };
+    let names = name::components(Path::new(path)).exit(ExitCode::Usage)?;
+    Ok(Some((source.to_owned(), Path::new("/").join(names.iter().collect::<PathBuf>()))))
 }
 
 /// What is listed: the content of a directory, or the one thing that was named.

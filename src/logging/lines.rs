@@ -2,7 +2,7 @@
 //!
 //! An event is one line, whatever it says: control characters are escaped, so that a hostile file name or a server's
 //! answer can neither move the cursor nor pretend to be a line of its own. Two fields are exceptions: the lines of `detail` and
-//! of `hint` are shown as lines of their own below the message.
+//! of `hint` are shown as lines of their own below the message; a line of a hint that begins with a blank goes on from the one before.
 
 use std::ffi::OsStr;
 use std::fmt::{self, Write};
@@ -87,8 +87,8 @@ impl<'a> Record<'a> {
         }
         for (name, label) in [("detail", ""), ("hint", "hint: ")] {
             for text in self.fields.get(name).and_then(Value::as_str).into_iter().flat_map(str::lines) {
-                // What is to be copied stands alone.
-                let label = if text.starts_with("  ") { "" } else { label };
+                // What goes on from the line before can be copied from there.
+                let label = if text.starts_with(' ') { "" } else { label };
                 line.push_str(&format!("\n{below}{label}{}", escaped(text)));
             }
         }
@@ -210,10 +210,9 @@ mod tests {
 
     #[test]
     fn fields_follow_the_message_and_a_hint_has_its_own_line() {
-        let act = || tracing::error!(target: "holdall", tries = 3, file = "a b", hint = "look\nthere", "gave up");
-        assert_eq!(logged(Style::Plain, act), ["error: gave up tries=3 file=a b\nhint: look\nhint: there"]);
-        let act = || tracing::error!(target: "holdall", hint = "type:\n  x", "gave up");
-        assert_eq!(logged(Style::Plain, act), ["error: gave up\nhint: type:\n  x"]);
+        let act =
+            || tracing::error!(target: "holdall", tries = 3, file = "a b", hint = "look\nthere\n  now", "gave up");
+        assert_eq!(logged(Style::Plain, act), ["error: gave up tries=3 file=a b\nhint: look\nhint: there\n  now"]);
         let act = || tracing::error!(target: "holdall", hint = "look", "gave up");
         assert_eq!(logged(Style::Journal, act), ["<3>gave up\n<3>hint: look"]);
     }

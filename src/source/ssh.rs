@@ -17,9 +17,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use anyhow::{Context, Result, anyhow};
 
 use super::globs::Globs;
-use super::{Item, OpenOptions, Problem, Readiness, Severity, Source, Tree};
+use super::{Browsed, Item, OpenOptions, Problem, Readiness, Severity, Source, Tree};
 use crate::cleanup::Guard;
-use crate::config::{SshConfig, SshDump};
+use crate::config::{LeaveOut, SshConfig, SshDump};
 use crate::error::{Annotate, chain};
 use crate::extract::{Extracted, Layout, RestoreOptions};
 use crate::monitor::Monitor;
@@ -28,6 +28,7 @@ use crate::store::SavedTree;
 mod auth;
 mod back;
 mod bridge;
+mod browse;
 mod caches;
 mod client_config;
 mod commands;
@@ -58,6 +59,7 @@ mod stream;
 mod sudoers;
 mod transfer;
 mod tree;
+mod unpack;
 
 use back::Back;
 use connection::Connection;
@@ -78,6 +80,17 @@ struct Listed {
     problems: Vec<Problem>,
     /// Which device each is that is one, when that was told.
     devices: Vec<(Vec<u8>, u64)>,
+}
+
+/// What is to be listed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum How {
+    /// What is backed up.
+    Wanted,
+    /// Everything.
+    Everything,
+    /// A directory without what is in those below it.
+    Shallow,
 }
 
 /// The driver.
@@ -122,24 +135,25 @@ impl Ssh {
         }
     }
 
-    /// Lists the machine.
-    fn list(&self, host: &Host, connection: &mut Connection, roots: &[PathBuf], with_rules: bool) -> Result<Listed> {
-        let none = crate::config::LeaveOut::default();
-        let leave_out = if with_rules { &self.config.leave_out } else { &none };
-        let limit = leave_out.exclude_larger_than;
+    /// Lists what is at the roots and below them.
+    fn list(&self, host: &Host, connection: &mut Connection, roots: &[PathBuf], how: How) -> Result<Listed> {
+        let none = LeaveOut::default();
+        let leave_out = if how == How::Wanted { &self.config.leave_out } else { &none };
         let leaves_out = |path: &Path, stat: &Stat| {
-            with_rules && self.globs.excludes(path, stat.is_dir())
-                || stat.is_file() && limit.is_some_and(|limit| stat.size > limit)
+            how == How::Wanted
+                && (self.globs.excludes(path, stat.is_dir())
+                    || stat.is_file() && leave_out.exclude_larger_than.is_some_and(|limit| stat.size > limit))
         };
-        let sudo = host.needs_sudo();
+        let (sudo, is_shallow) = (host.needs_sudo(), how == How::Shallow);
         match host.way {
             Way::Gnu => {
-                let request = gnu::Request { tools: &host.tools, sudo, roots, leave_out, leaves_out: &leaves_out };
+                let tools = &host.tools;
+                let request = gnu::Request { tools, sudo, roots, leave_out, is_shallow, leaves_out: &leaves_out };
                 let (listing, problems) = gnu::list(connection, &request)?;
                 Ok(Listed { listing, problems, devices: Vec::new() })
             }
-            Way::Posix => plain::list(connection, host, roots, leave_out, &leaves_out),
-            Way::Sftp => plain::list_over_sftp(host, roots, leave_out, &leaves_out),
+            Way::Posix => plain::list(connection, host, roots, leave_out, is_shallow, &leaves_out),
+            Way::Sftp => plain::list_over_sftp(host, roots, leave_out, is_shallow, &leaves_out),
         }
     }
 
@@ -194,9 +208,12 @@ impl Ssh {
             if ended.status != 0 {
                 let why = complaints::said_by_sudo(&ended).map_or_else(String::new, |said| format!(": {said}"));
                 let program = String::from_utf8_lossy(&argv[0]).into_owned();
-                let lines: String = sudoers::lines(user, commands)?.lines().map(|line| format!("\n  {line}")).collect();
+                let lines = sudoers::lines(user, commands)?;
                 return Err(anyhow!("sudo on {} does not let {user} run {program}{why}", self.config.login.host)).hint(
-                    format!("Type there, as root, visudo -f /etc/sudoers.d/holdall and add these lines:{lines}"),
+                    format!(
+                        "Type there, as root, visudo -f /etc/sudoers.d/holdall and add these lines:\n{}",
+                        lines.trim_end()
+                    ),
                 );
             }
         }
@@ -260,7 +277,7 @@ impl Source for Ssh {
         } else {
             self.begin(&mut connection)?;
         }
-        let listed = self.list(&host, &mut connection, &self.roots, true);
+        let listed = self.list(&host, &mut connection, &self.roots, How::Wanted);
         let Listed { mut listing, problems, devices } =
             listed.with_context(|| format!("list {}", self.config.login.host))?;
         self.roots.iter().try_for_each(|root| self.look_at_root(root, &listing, &problems))?;
@@ -304,6 +321,10 @@ impl Source for Ssh {
         monitor: &dyn Monitor,
     ) -> Result<Extracted> {
         self.bring_back(&Back { saved, directory: Some(directory), layout, options }, monitor)
+    }
+
+    fn browse(&self, path: &Path, is_recursive: bool) -> Result<Browsed> {
+        self.look_around(path, is_recursive)
     }
 
     fn wants_previous(&self) -> bool {

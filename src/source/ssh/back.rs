@@ -15,7 +15,7 @@ use super::only_sftp;
 use super::plan::Plan;
 use super::restore::{Restore, Standing};
 use super::tree::{Shared, SshTree};
-use super::{DUMPS, Listed, Ssh, commands};
+use super::{DUMPS, How, Listed, Ssh, commands};
 use crate::error::Annotate;
 use crate::extract::{Extracted, Layout, RestoreOptions};
 use crate::monitor::Monitor;
@@ -49,13 +49,15 @@ impl Ssh {
         }
         let writer = commands::write(&host.tools);
         if !back.options.dry_run {
-            let needed = [commands::read(&host.tools), writer.clone()];
-            let needed = if back.options.verify { &needed[..] } else { &needed[1..] };
-            self.check_allowed(&host, &mut connection, needed)?;
+            self.check_writer(&host, &mut connection, back.options.verify)?;
         }
         let now = match back.directory {
             None => self.look_in_place(&host, &mut connection, back.saved, back.options.path.as_deref())?,
-            Some(directory) => self.look_at_directory(&host, &mut connection, directory, back.options.overwrite)?,
+            Some(directory) => {
+                // Without leave to overwrite it only matters whether anything is there.
+                let how = if back.options.overwrite { How::Everything } else { How::Shallow };
+                self.look_at_directory(&host, &mut connection, directory, how)?
+            }
         };
         let target = back.directory.unwrap_or(Path::new("/"));
         let is_empty = now.listing.find(target).is_none_or(|row| now.listing.children(row).is_empty());
@@ -73,6 +75,12 @@ impl Ssh {
             standing: &|path| self.standing(&now, Path::new(OsStr::from_bytes(path))),
         };
         restore.run(&mut connection, monitor)
+    }
+
+    /// Sees that sudo lets tar unpack, and pack for a comparison, if it is to be used.
+    fn check_writer(&self, host: &Host, connection: &mut Connection, reads: bool) -> Result<()> {
+        let needed = [commands::read(&host.tools), commands::write(&host.tools)];
+        self.check_allowed(host, connection, if reads { &needed } else { &needed[1..] })
     }
 
     /// The same on a machine without GNU tar.
@@ -108,6 +116,10 @@ impl Ssh {
         path: Option<&Path>,
     ) -> Result<Option<Box<dyn Tree>>> {
         let (host, mut connection) = self.reach().with_context(|| format!("log in on {}", self.config.login.host))?;
+        if host.way == Way::Gnu {
+            // Before anything is saved in vain.
+            self.check_writer(&host, &mut connection, true)?;
+        }
         let Now { mut listing, .. } = self.look_in_place(&host, &mut connection, saved, path)?;
         let there = in_both(&listing, saved, path.unwrap_or(Path::new("/")))?;
         if !there.iter().any(|&row| !listing.stat(row).is_dir()) {
@@ -140,26 +152,21 @@ impl Ssh {
             Some(path) => vec![path.to_path_buf()],
             None => saved.roots().iter().filter(|root| *root != Path::new(DUMPS)).cloned().collect(),
         };
-        let listed = self.list(host, connection, &roots, with_rules);
+        let how = if with_rules { How::Wanted } else { How::Everything };
+        let listed = self.list(host, connection, &roots, how);
         let Listed { listing, .. } = listed.with_context(|| format!("list {}", self.config.login.host))?;
         Ok(Now { listing, roots, with_rules })
     }
 
     /// Looks at a directory that something is to be put into, as who is logged in.
-    fn look_at_directory(
-        &self,
-        host: &Host,
-        connection: &mut Connection,
-        directory: &Path,
-        overwrite: bool,
-    ) -> Result<Now> {
+    fn look_at_directory(&self, host: &Host, connection: &mut Connection, directory: &Path, how: How) -> Result<Now> {
         let roots = vec![directory.to_path_buf()];
         let mut unprivileged = host.clone();
         unprivileged.sudo = false;
-        let listed = self.list(&unprivileged, connection, &roots, false);
+        let listed = self.list(&unprivileged, connection, &roots, how);
         let Listed { listing, problems, .. } = listed.with_context(|| format!("list {}", directory.display()))?;
         let is_hidden = problems.iter().any(|problem| problem.severity == Severity::Unread);
-        if is_hidden && host.needs_sudo() && !overwrite {
+        if is_hidden && host.needs_sudo() && how == How::Shallow {
             let (user, name) = (&host.login.user, directory.display());
             return Err(anyhow!("{user} may not see what is in {name} on {}", host.login.host))
                 .hint("Name a directory that it may look into, or add --overwrite: what is there and not in the point is kept.");

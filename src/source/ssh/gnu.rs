@@ -1,19 +1,18 @@
 //! Lists a machine with GNU find: one command, whose output is compressed there if it can be.
 //!
 //! ```text
-//!  A f/644/0/0/… \0 /path \0 link \0   a directory above a configured path
-//!  R              the configured paths begin
-//!  f/644/…        an entry
-//!  E 0            the end, with find's exit status
+//!  A 1234/4096/…/d/755/… \0 link \0 /path \0   a directory above a configured path
+//!  R                                          the configured paths begin
+//!  1235/17/…/f/644/… \0 link \0 /path \0        an entry
+//!  E 0                                        the end, with find's exit status
 //! ```
 //! Each line is three strings that end with a NUL, so that names may hold anything that names can hold.
 
-use std::io::{self, Write};
+use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Error, Result, bail};
-use flate2::write::GzDecoder;
+use anyhow::{Context, Result, bail};
 
 use super::commands::{self, Argv, FORMAT};
 use super::complaints;
@@ -21,6 +20,7 @@ use super::connection::Ended;
 use super::listing::{BLOCK, CHARACTER, DIRECTORY, FIFO, FILE, Found, Listing, SYMLINK, Stat};
 use super::probe::Tools;
 use super::shell::{Shell, command};
+use super::unpack::{self, Unpacker};
 use crate::config::LeaveOut;
 use crate::source::Problem;
 
@@ -34,6 +34,8 @@ pub(super) struct Request<'r> {
     /// Absolute, none below another, sorted.
     pub(super) roots: &'r [PathBuf],
     pub(super) leave_out: &'r LeaveOut,
+    /// Whether what is in directories below the roots is of no interest.
+    pub(super) is_shallow: bool,
     /// What is left out, asked of every entry but the configured paths themselves.
     pub(super) leaves_out: &'r dyn Fn(&Path, &Stat) -> bool,
 }
@@ -41,26 +43,20 @@ pub(super) struct Request<'r> {
 /// Lists everything below the configured paths. Those that are not there are not in the listing.
 pub(super) fn list(shell: &mut dyn Shell, request: &Request<'_>) -> Result<(Listing, Vec<Problem>)> {
     let Request { tools, sudo, roots, leave_out, .. } = *request;
-    let find = commands::privileged(tools, sudo, commands::list(tools, roots, leave_out, sudo));
+    let mut find = commands::list(tools, roots, leave_out, sudo);
+    if request.is_shallow {
+        find.splice(1 + roots.len()..1 + roots.len(), ["-maxdepth", "1"].map(|word| word.as_bytes().to_vec()));
+    }
+    let find = commands::privileged(tools, sudo, find);
     let script = script(tools, &above(roots), &find);
     let mut reader = Reader::new(request);
-    let ended = if tools.gzip.is_some() {
-        let mut decoder = GzDecoder::new(reader);
-        let ended = shell.run(&script, &mut io::empty(), &mut |bytes| {
-            let written = decoder.write_all(bytes);
-            written.map_err(|error| decoder.get_mut().why(error))
-        })?;
-        // A short listing is held back until the end.
-        let flushed = decoder.flush();
-        if !ended.complaints.is_empty() && decoder.get_ref().is_untouched() {
-            return Err(complaints::refused(&ended, "find"));
-        }
-        flushed.map_err(|error| decoder.get_mut().why(error))?;
-        reader = decoder.finish().context("the listing ended in the middle")?;
-        ended
-    } else {
-        shell.run(&script, &mut io::empty(), &mut |bytes| reader.take(bytes))?
-    };
+    let mut unpacker = Unpacker::new(tools);
+    let ended =
+        shell.run(&script, &mut io::empty(), &mut |bytes| unpacker.push(bytes, &mut |bytes| reader.take(bytes)))?;
+    if let Err(error) = unpacker.finish(&mut |bytes| reader.take(bytes)) {
+        let is_silent = ended.complaints.is_empty();
+        return Err(if is_silent { error } else { complaints::refused(&ended, "find").context(error.to_string()) });
+    }
     match reader.end {
         // 1: it could not look at everything, and has said at what.
         Some(0 | 1) => {}
@@ -103,10 +99,9 @@ fn script(tools: &Tools, above: &[&Path], find: &Argv) -> Vec<u8> {
     script.extend_from_slice(b"printf 'R\\0\\0\\0'\n");
     script.extend(command(find));
     script.extend_from_slice(b"\nprintf 'E%s\\0\\0\\0' $?\n}");
-    if let Some(gzip) = &tools.gzip {
+    if let Some(packer) = unpack::packer(tools) {
         script.extend_from_slice(b" | ");
-        // The least effort: names and numbers shrink well, and a small machine has little to spare.
-        script.extend(command(&[gzip.clone().into_bytes(), b"-1".to_vec()]));
+        script.extend(command(&packer));
     }
     script.push(b'\n');
     script
@@ -124,23 +119,12 @@ struct Reader<'r> {
     has_found: bool,
     /// Find's exit status, at the end.
     end: Option<i32>,
-    /// Why it took no more.
-    failure: Option<Error>,
 }
 
 impl<'r> Reader<'r> {
     fn new(request: &'r Request<'r>) -> Self {
         let (strings, which, has_begun, has_found) = Default::default();
-        Self { request, listing: Listing::new(), strings, which, has_begun, has_found, end: None, failure: None }
-    }
-
-    fn is_untouched(&self) -> bool {
-        !self.has_begun && self.end.is_none()
-    }
-
-    /// Why it took no more, when a writer above it only knows that it did not.
-    fn why(&mut self, error: io::Error) -> Error {
-        self.failure.take().unwrap_or_else(|| Error::new(error).context("unpack the listing"))
+        Self { request, listing: Listing::new(), strings, which, has_begun, has_found, end: None }
     }
 
     fn take(&mut self, mut bytes: &[u8]) -> Result<()> {
@@ -166,7 +150,7 @@ impl<'r> Reader<'r> {
         if self.end.is_some() {
             bail!("the machine goes on behind the end of its listing");
         }
-        let [head, path, target] = &mut self.strings;
+        let [head, target, path] = &mut self.strings;
         match head.split_first() {
             Some((b'E', status)) => {
                 let status = std::str::from_utf8(status).ok().and_then(|status| status.parse().ok());
@@ -188,7 +172,8 @@ impl<'r> Reader<'r> {
         }
         // Sockets and what nobody knows are told with letters that are not understood.
         let Some(stat) = stat(head) else {
-            if head.starts_with(b"s/") || head.starts_with(b"D/") {
+            let kind = head.split(|&byte| byte == b'/').nth(4);
+            if kind == Some(b"s") || kind == Some(b"D") {
                 return Ok(());
             }
             bail!("the machine lists something that is not understood: {}", String::from_utf8_lossy(head));
@@ -203,24 +188,12 @@ impl<'r> Reader<'r> {
     }
 }
 
-impl Write for Reader<'_> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        if let Err(error) = self.take(bytes) {
-            self.failure = Some(error);
-            return Err(io::Error::other("it is not a listing"));
-        }
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
 /// Understands the head of an entry: [`FORMAT`] up to its first NUL.
 fn stat(head: &[u8]) -> Option<Stat> {
     let mut fields = std::str::from_utf8(head).ok()?.split('/');
     let mut next = || fields.next();
+    let (inode, size) = (next()?.parse().ok()?, next()?.parse().ok()?);
+    let (mtime, ctime) = (moment(next()?)?, moment(next()?)?);
     let kind = match next()? {
         "f" => FILE,
         "d" => DIRECTORY,
@@ -232,9 +205,7 @@ fn stat(head: &[u8]) -> Option<Stat> {
     };
     let mode = kind | u32::from_str_radix(next()?, 8).ok()? & 0o7777;
     let (uid, gid) = (next()?.parse().ok()?, next()?.parse().ok()?);
-    let size: u64 = next()?.parse().ok()?;
-    let (mtime, ctime) = (moment(next()?)?, moment(next()?)?);
-    let (inode, links, device) = (next()?.parse().ok()?, next()?.parse().ok()?, next()?.parse().ok()?);
+    let (links, device) = (next()?.parse().ok()?, next()?.parse().ok()?);
     if fields.next().is_some() {
         return None;
     }

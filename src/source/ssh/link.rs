@@ -6,7 +6,7 @@ use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Error, Result, anyhow};
-use rustix::net::sockopt::set_tcp_user_timeout;
+use rustix::net::sockopt::{set_tcp_quickack, set_tcp_user_timeout};
 use ssh2::{BlockDirections, MethodType, Session};
 use thiserror::Error;
 
@@ -29,6 +29,11 @@ pub(super) fn is_unreachable(error: &Error) -> bool {
     is_caused_by::<Unreachable>(error)
 }
 
+/// A server has nothing of what it was asked for in the exchange of keys.
+#[derive(Debug, Error)]
+#[error("{0}")]
+struct NothingInCommon(String);
+
 /// A session with a machine that is the one that was meant; nobody is logged in yet.
 pub(super) struct Link {
     pub(super) session: Session,
@@ -41,11 +46,13 @@ struct Stage<'l> {
     host: &'l str,
     port: u16,
     host_key: &'l SshHostKey,
+    /// The key of the configuration that pins it.
+    setting: &'static str,
 }
 
 /// Connects and checks who answers.
 pub(super) fn connect(login: &SshLogin) -> Result<Link> {
-    let goal = Stage { host: &login.host, port: login.port, host_key: &login.host_key };
+    let goal = Stage { host: &login.host, port: login.port, host_key: &login.host_key, setting: "host-key" };
     verified(&goal, |types| shake_hands(login, types))
 }
 
@@ -58,8 +65,12 @@ pub fn host_keys(login: &SshLogin) -> Result<Vec<ShownKey>> {
     let first = shake_hands(login, &TYPES.join(","))?;
     let mut keys = vec![host_key::shown(&first.session)?];
     for types in TYPES {
-        // A type that it does not have ends the handshake.
-        let Ok(link) = shake_hands(login, types) else { continue };
+        let link = match shake_hands(login, types) {
+            Ok(link) => link,
+            // It has no key of this type.
+            Err(error) if is_caused_by::<NothingInCommon>(&error) => continue,
+            Err(error) => return Err(error),
+        };
         let key = host_key::shown(&link.session)?;
         if !keys.contains(&key) {
             keys.push(key);
@@ -76,7 +87,7 @@ fn verified(stage: &Stage<'_>, shake: impl Fn(&str) -> Result<Link>) -> Result<L
         let link = match shake(&types.join(",")) {
             Ok(link) => link,
             // It has no key of a type that was not tried.
-            Err(_) if !seen.is_empty() => break,
+            Err(error) if !seen.is_empty() && is_caused_by::<NothingInCommon>(&error) => break,
             Err(error) => return Err(error),
         };
         if host_key::judge(&link.session, stage.host, stage.port, stage.host_key)? == Judgement::Right {
@@ -89,7 +100,7 @@ fn verified(stage: &Stage<'_>, shake: impl Fn(&str) -> Result<Link>) -> Result<L
             break;
         }
     }
-    Err(host_key::changed(stage.host, stage.host_key, &seen))
+    Err(host_key::changed(stage.host, stage.host_key, stage.setting, &seen))
 }
 
 /// Connects to the goal, if need be through the machine on the way, and shakes hands; asks for host keys of these types.
@@ -99,7 +110,7 @@ fn shake_hands(login: &SshLogin, types: &str) -> Result<Link> {
         let stream = tcp(&login.host, login.port, login)?;
         return handshake(stream, &login.host, types, login.connect_timeout);
     };
-    let stage = Stage { host: &jump.host, port: jump.port, host_key: &jump.host_key };
+    let stage = Stage { host: &jump.host, port: jump.port, host_key: &jump.host_key, setting: "jump-host-key" };
     let doing = || format!("go through {}", jump.host);
     let link = verified(&stage, |types| {
         handshake(tcp(&jump.host, jump.port, login)?, &jump.host, types, login.connect_timeout)
@@ -166,7 +177,13 @@ fn failed_handshake(host: &str, error: &ssh2::Error) -> Error {
     if matches!(error.code(), ssh2::ErrorCode::Session(-9 | -30)) {
         return Error::new(Unreachable(format!("{host} takes the connection and says nothing")));
     }
-    anyhow!("{}", error.message()).context(format!("begin an SSH session with {host}"))
+    let why = error.message().to_owned();
+    // LIBSSH2_ERROR_KEX_FAILURE, LIBSSH2_ERROR_KEY_EXCHANGE_FAILURE
+    let error = match error.code() {
+        ssh2::ErrorCode::Session(-5 | -8) => Error::new(NothingInCommon(why)),
+        _ => anyhow!(why),
+    };
+    error.context(format!("begin an SSH session with {host}"))
 }
 
 /// What a session runs over.
@@ -194,6 +211,8 @@ pub(super) fn wait(session: &Session, socket: &OwnedFd, limit: Duration) -> std:
         BlockDirections::Both => PollFlags::IN | PollFlags::OUT,
         BlockDirections::None | BlockDirections::Inbound => PollFlags::IN,
     };
+    // An answer that is held back for the next piece to go with it would wait for our word that this one has come, and that for 40 ms.
+    let _ = set_tcp_quickack(socket, true);
     let limit =
         Timespec { tv_sec: limit.as_secs().try_into().unwrap_or(i64::MAX), tv_nsec: limit.subsec_nanos().into() };
     match poll(&mut [PollFd::new(socket, flags)], Some(&limit)) {

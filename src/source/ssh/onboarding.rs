@@ -13,7 +13,7 @@ pub use super::host_key::ShownKey;
 pub use super::key::{make, public_line};
 use super::link;
 use super::shell::Shell;
-use super::{Listed, Ssh};
+use super::{How, Listed, Ssh};
 use crate::config::{SshConfig, SshLogin};
 
 /// The keys that a machine shows, one of each type. Nothing is compared, and nobody logs in.
@@ -129,7 +129,7 @@ pub fn survey(config: &SshConfig, may_lack: bool) -> Result<Survey> {
             }
         }
         source.check_sudo(&host, &mut connection)?;
-        let Listed { listing, problems, .. } = source.list(&host, &mut connection, &source.roots, true)?;
+        let Listed { listing, problems, .. } = source.list(&host, &mut connection, &source.roots, How::Wanted)?;
         unread = problems.len();
         for root in &source.roots {
             let found = source.look_at_root(root, &listing, &problems).map(|()| listing.amount(root));
@@ -137,7 +137,7 @@ pub fn survey(config: &SshConfig, may_lack: bool) -> Result<Survey> {
         }
     } else {
         for root in &source.roots {
-            let listed = source.list(&host, &mut connection, std::slice::from_ref(root), true);
+            let listed = source.list(&host, &mut connection, std::slice::from_ref(root), How::Wanted);
             let found = listed.and_then(|Listed { listing, problems, .. }| {
                 source.look_at_root(root, &listing, &problems)?;
                 unread += problems.len();

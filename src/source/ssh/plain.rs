@@ -20,6 +20,7 @@ pub(super) fn list(
     host: &Host,
     roots: &[PathBuf],
     leave_out: &LeaveOut,
+    is_shallow: bool,
     leaves_out: &dyn Fn(&Path, &Stat) -> bool,
 ) -> Result<Listed> {
     let names: Vec<Vec<u8>> = roots.iter().map(|root| root.as_os_str().as_bytes().to_vec()).collect();
@@ -27,6 +28,7 @@ pub(super) fn list(
         roots: &names,
         prefix: &host.prefix(),
         one_file_system: leave_out.one_file_system,
+        is_shallow,
         pruned: &prunable(&leave_out.exclude),
         excludes: &|path, is_directory| excludes(leaves_out, path, is_directory),
     };
@@ -43,12 +45,14 @@ pub(super) fn list_over_sftp(
     host: &Host,
     roots: &[PathBuf],
     leave_out: &LeaveOut,
+    is_shallow: bool,
     leaves_out: &dyn Fn(&Path, &Stat) -> bool,
 ) -> Result<Listed> {
     let names: Vec<Vec<u8>> = roots.iter().map(|root| root.as_os_str().as_bytes().to_vec()).collect();
     let request = only_sftp::Request {
         roots: &names,
         one_file_system: leave_out.one_file_system,
+        is_shallow,
         excludes: &|path, is_directory| excludes(leaves_out, path, is_directory),
     };
     let mut found = Vec::new();

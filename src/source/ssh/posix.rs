@@ -44,6 +44,8 @@ pub(super) struct Request<'a> {
     pub(super) prefix: &'a [u8],
     /// Do not cross into other file systems below each root.
     pub(super) one_file_system: bool,
+    /// Whether what is in directories below the roots is of no interest.
+    pub(super) is_shallow: bool,
     /// Paths that are not looked at there, with all below them: see [`prunable`].
     pub(super) pruned: &'a [Vec<u8>],
     /// Whether the entry at a path, a directory or not, is left out with all below it. Not asked for roots: what was named is wanted.

@@ -19,6 +19,8 @@ pub struct Tools {
     pub tar: Option<String>,
     /// Whether that tar knows extended attributes and ACLs.
     pub tar_has_xattrs: bool,
+    /// Where xz is.
+    pub xz: Option<String>,
     /// Where gzip is.
     pub gzip: Option<String>,
     /// Where sudo is.
@@ -38,7 +40,7 @@ say kernel "$(uname -s -r -m 2>/dev/null)"
 while IFS== read -r key value; do
     case $key in PRETTY_NAME) say system "$value";; esac
 done 2>/dev/null </etc/os-release
-for program in find tar gzip sudo; do say "$program" "$(command -v "$program" 2>/dev/null)"; done
+for program in find tar xz gzip sudo; do say "$program" "$(command -v "$program" 2>/dev/null)"; done
 say find-version "$(find --version 2>/dev/null </dev/null)"
 say tar-version "$(tar --version 2>/dev/null </dev/null)"
 case $(tar --help 2>/dev/null </dev/null) in *--xattrs*) say tar-xattrs yes;; esac
@@ -68,6 +70,7 @@ fn read(text: &str) -> Tools {
         find: place("find").filter(|_| is_gnu("find-version", "GNU findutils")),
         tar: place("tar").filter(|_| is_gnu("tar-version", "GNU tar")),
         tar_has_xattrs: value("tar-xattrs").is_some(),
+        xz: place("xz"),
         gzip: place("gzip"),
         sudo: place("sudo"),
         // `BusyBox v1.35.0 (Debian …) multi-call binary.`

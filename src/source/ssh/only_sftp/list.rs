@@ -21,6 +21,8 @@ pub(in super::super) struct Request<'a> {
     pub(in super::super) roots: &'a [Vec<u8>],
     /// Do not cross into other file systems below each root.
     pub(in super::super) one_file_system: bool,
+    /// Whether what is in directories below the roots is of no interest.
+    pub(in super::super) is_shallow: bool,
     /// Whether the entry at a path, a directory or not, is left out with all below it. Not asked for roots: what was named is wanted.
     pub(in super::super) excludes: &'a dyn Fn(&[u8], bool) -> bool,
 }
@@ -90,7 +92,7 @@ impl Walk<'_> {
             return Ok(());
         }
         self.give(&path, stat)?;
-        if is_directory { self.enter(&path, file_system) } else { Ok(()) }
+        if is_directory && !self.request.is_shallow { self.enter(&path, file_system) } else { Ok(()) }
     }
 
     fn give(&mut self, path: &[u8], stat: &FileStat) -> Result<()> {

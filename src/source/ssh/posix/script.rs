@@ -96,6 +96,9 @@ fn find(request: &Request<'_>) -> Vec<u8> {
         line.push(b' ');
         line.extend(quote(root));
     }
+    if request.is_shallow {
+        line.extend_from_slice(b" -maxdepth 1");
+    }
     if request.one_file_system {
         line.extend_from_slice(b" -xdev");
     }
@@ -124,7 +127,14 @@ mod tests {
 
     fn text(prefix: &[u8], pruned: &[Vec<u8>]) -> String {
         let roots = [b"/etc".to_vec(), b"/it's".to_vec()];
-        let request = Request { roots: &roots, prefix, one_file_system: true, pruned, excludes: &|_, _| false };
+        let request = Request {
+            roots: &roots,
+            prefix,
+            one_file_system: true,
+            is_shallow: false,
+            pruned,
+            excludes: &|_, _| false,
+        };
         String::from_utf8(list(&request)).unwrap()
     }
 

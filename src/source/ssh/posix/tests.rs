@@ -41,7 +41,7 @@ fn machine() -> Local {
 }
 
 fn request<'a>(roots: &'a [Vec<u8>], prefix: &'a [u8], excludes: &'a dyn Fn(&[u8], bool) -> bool) -> Request<'a> {
-    Request { roots, prefix, one_file_system: true, pruned: &[], excludes }
+    Request { roots, prefix, one_file_system: true, is_shallow: false, pruned: &[], excludes }
 }
 
 fn listed(shell: &mut Local, request: &Request<'_>) -> Result<(Vec<Found>, Listed)> {

@@ -67,6 +67,9 @@ impl<'a> Choice<'a> {
             _ => &mut self.done.others,
         };
         *counter = counter.saturating_sub(1);
+        if node.is_file() && node.meta.links <= 1 {
+            self.done.bytes = self.done.bytes.saturating_sub(node.meta.size);
+        }
         Ok(())
     }
 

@@ -76,6 +76,10 @@ impl Complaints {
             return;
         }
         let (name, error) = match of_file(said).or_else(|| split_escaped(said)) {
+            // What tar says of a disk that takes the beginning of a piece.
+            Some((name, error)) if error.starts_with(b"Wrote only ") => {
+                (Some(name), format!("{}; is the disk full?", shown(error)))
+            }
             Some((name, error)) => (Some(name), shown(error)),
             None => {
                 self.rest.push(text.clone());

@@ -81,6 +81,8 @@ impl Extended {
                 continue;
             }
             match acl::binary(&text) {
+                // Beside the ACL for what is made in it, tar says of a directory what its mode says; the kernel has no such attribute.
+                Ok(value) if name == acl::ACCESS && acl::is_mode(&value) => {}
                 Ok(value) => self.xattrs.push((name.to_owned(), value)),
                 Err(why) => self.complaint = Some(format!("its ACL: {why}")),
             }

@@ -52,7 +52,7 @@ fn everything_is_listed_in_the_order_of_a_tree_but_what_is_left_out() {
     let (directory, root) = tree();
     let server = Server::start();
     let roots = [root.clone()];
-    let request = Request { roots: &roots, one_file_system: true, excludes: &|_, _| false };
+    let request = Request { roots: &roots, one_file_system: true, is_shallow: false, excludes: &|_, _| false };
     let (all, problems) = listed(&server.sftp, &request).unwrap();
     assert_eq!(problems, []);
     let mut whole = Vec::new();
@@ -71,7 +71,7 @@ fn other_file_systems_are_not_entered() {
     let server = Server::start();
     let roots = [b"/".to_vec()];
     let excludes = |path: &[u8], _: bool| !path.starts_with(b"/proc");
-    let request = Request { roots: &roots, one_file_system: true, excludes: &excludes };
+    let request = Request { roots: &roots, one_file_system: true, is_shallow: false, excludes: &excludes };
     let (all, _) = listed(&server.sftp, &request).unwrap();
     assert_eq!(all.iter().map(|found| &found.path[..]).collect::<Vec<_>>(), [b"/proc"]);
 }
@@ -81,7 +81,7 @@ fn missing_root_and_lost_connection_are_errors() {
     let (_directory, root) = tree();
     let mut server = Server::start();
     let roots = [b"/not there".to_vec()];
-    let request = Request { roots: &roots, one_file_system: false, excludes: &|_, _| false };
+    let request = Request { roots: &roots, one_file_system: false, is_shallow: false, excludes: &|_, _| false };
     let error = format!("{:#}", listed(&server.sftp, &request).err().unwrap());
     assert!(error.contains("list /not there: no such file"), "{error}");
     let roots = [root];
