@@ -53,11 +53,7 @@ impl Ssh {
         }
         let now = match back.directory {
             None => self.look_in_place(&host, &mut connection, back.saved, back.options.path.as_deref())?,
-            Some(directory) => {
-                // Without leave to overwrite it only matters whether anything is there.
-                let how = if back.options.overwrite { How::Everything } else { How::Shallow };
-                self.look_at_directory(&host, &mut connection, directory, how)?
-            }
+            Some(directory) => self.look_at_directory(&host, &mut connection, directory, back.options.overwrite)?,
         };
         let target = back.directory.unwrap_or(Path::new("/"));
         let is_empty = now.listing.find(target).is_none_or(|row| now.listing.children(row).is_empty());
@@ -159,14 +155,22 @@ impl Ssh {
     }
 
     /// Looks at a directory that something is to be put into, as who is logged in.
-    fn look_at_directory(&self, host: &Host, connection: &mut Connection, directory: &Path, how: How) -> Result<Now> {
+    fn look_at_directory(
+        &self,
+        host: &Host,
+        connection: &mut Connection,
+        directory: &Path,
+        overwrite: bool,
+    ) -> Result<Now> {
         let roots = vec![directory.to_path_buf()];
         let mut unprivileged = host.clone();
         unprivileged.sudo = false;
+        // Without leave to overwrite it only matters whether anything is there.
+        let how = if overwrite { How::Everything } else { How::Shallow };
         let listed = self.list(&unprivileged, connection, &roots, how);
         let Listed { listing, problems, .. } = listed.with_context(|| format!("list {}", directory.display()))?;
         let is_hidden = problems.iter().any(|problem| problem.severity == Severity::Unread);
-        if is_hidden && host.needs_sudo() && how == How::Shallow {
+        if is_hidden && host.needs_sudo() && !overwrite {
             let (user, name) = (&host.login.user, directory.display());
             return Err(anyhow!("{user} may not see what is in {name} on {}", host.login.host))
                 .hint("Name a directory that it may look into, or add --overwrite: what is there and not in the point is kept.");
