@@ -13,7 +13,11 @@ use holdall::error::{ExitCode, chain, exit_code};
 
 /// The samples of a folder, by name.
 fn samples(folder: &str) -> Vec<PathBuf> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/config").join(folder);
+    in_folder(&Path::new("tests/config").join(folder))
+}
+
+fn in_folder(folder: &Path) -> Vec<PathBuf> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
     let mut files: Vec<PathBuf> = fs::read_dir(&folder)
         .unwrap()
         .map(|entry| entry.unwrap().path())
@@ -55,7 +59,7 @@ fn no_message_holds_a_secret_that_stands_in_the_file() {
 
 #[test]
 fn every_valid_configuration_loads() {
-    for file in samples("valid") {
+    for file in samples("valid").into_iter().chain(in_folder(Path::new("examples"))) {
         if let Err(error) = config::load(&file) {
             panic!("{}", chain(&error));
         }

@@ -195,9 +195,12 @@ impl Ssh {
             if ended.status != 0 {
                 let why = complaints::said_by_sudo(&ended).map_or_else(String::new, |said| format!(": {said}"));
                 let program = String::from_utf8_lossy(&argv[0]).into_owned();
-                let lines: String = sudoers::lines(user, commands)?.lines().map(|line| format!("\n  {line}")).collect();
+                let lines = sudoers::lines(user, commands)?;
                 return Err(anyhow!("sudo on {} does not let {user} run {program}{why}", self.config.login.host)).hint(
-                    format!("Type there, as root, visudo -f /etc/sudoers.d/holdall and add these lines:{lines}"),
+                    format!(
+                        "Type there, as root, visudo -f /etc/sudoers.d/holdall and add these lines:\n{}",
+                        lines.trim_end()
+                    ),
                 );
             }
         }

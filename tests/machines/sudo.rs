@@ -24,7 +24,7 @@ fn finding(outcome: &Outcome) -> Value {
 /// The lines that a refused command prints for sudoers.
 #[track_caller]
 fn lines(hint: &str) -> String {
-    let (_, lines) = hint.split_once("visudo:\n").unwrap_or_else(|| panic!("no lines in {hint}"));
+    let (_, lines) = hint.split_once("these lines:\n").unwrap_or_else(|| panic!("no lines in {hint}"));
     let is_line = |line: &&str| line.starts_with("keeper ") || line.starts_with("Defaults:keeper ");
     lines.lines().map(str::trim_start).take_while(is_line).map(|line| format!("{line}\n")).collect()
 }

@@ -244,7 +244,7 @@ fn be_let_in(args: &SshArgs, config: &mut SshConfig, key_file: &Path, context: &
     };
     if with_password.password.is_none() && !with_password.agent {
         return Err(anyhow!("{} does not let {} in with {} yet", args.host, args.user, key_file.display())).hint(format!(
-            "Name the user's password with --password-file, or add this line to ~/.ssh/authorized_keys of {} there and run this again:\n  {line}",
+            "Name the user's password with --password-file, or add this line to ~/.ssh/authorized_keys of {} there and run this again:\n{line}",
             args.user
         ));
     }

@@ -48,10 +48,13 @@ pub(super) fn log_in(session: &Session, user: &str, host: &str, login: &SshLogin
     let tried: Vec<String> = tried.into_iter().flatten().collect();
     let what = if tried.is_empty() { "nothing that is configured is asked for".to_owned() } else { tried.join("; ") };
     let offers = if offered.is_empty() { "nothing".to_owned() } else { offered.join(", ") };
-    let advice = if login.key_file.is_some() || login.agent {
-        "Is the user right, and does its `authorized_keys` have this key? `holdall onboard ssh` installs one."
-    } else {
-        "Are the user and the password right?"
+    let advice = match &login.key_file {
+        Some(key) => format!(
+            "Is the user right, does its `authorized_keys` have the line that `ssh-keygen -y -f {}` prints, and no `from=` that leaves us out?",
+            shell_word(key)
+        ),
+        None if login.agent => "Is the user right, and does its `authorized_keys` have a key of the agent?".to_owned(),
+        None => "Are the user and the password right?".to_owned(),
     };
     Err(anyhow!("{host} does not let {user} in: {what}")).hint(format!("The server offers: {offers}. {advice}"))
 }

@@ -92,3 +92,23 @@ pub(super) fn privileged(tools: &Tools, sudo: bool, argv: Argv) -> Argv {
 pub(super) fn script(argv: &Argv) -> Vec<u8> {
     [&command(argv), b"\n".as_slice()].concat()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::source::ssh::sudoers;
+
+    #[test]
+    fn lines_on_the_page_are_those_that_are_printed() {
+        let page = include_str!("../../../doc/sources/ssh.md");
+        let programs = ["find", "tar"].map(|name| Some(format!("/usr/bin/{name}")));
+        let [find, tar] = programs;
+        let tools = Tools { find, tar, tar_has_xattrs: true, ..Tools::default() };
+        let roots = ["/etc", "/home"].map(PathBuf::from);
+        let leave_out = LeaveOut { exclude: vec!["*.tmp".to_owned()], ..LeaveOut::default() };
+        let commands = [list(&tools, &roots, &leave_out, true), read(&tools), write(&tools)];
+        for line in sudoers::lines("holdall", &commands).unwrap().lines() {
+            assert!(page.contains(&format!("\n    {line}\n")), "not in doc/sources/ssh.md: {line}");
+        }
+    }
+}
