@@ -10,8 +10,9 @@ use std::thread;
 use anyhow::{Context, Result, ensure};
 use bytes::Bytes;
 use rustic_core::repofile::{BlobType, SnapshotFile};
-use rustic_core::{BlobId, DataId, IndexedFullStatus, Repository};
+use rustic_core::{BlobId, DataId, Id, IndexedFullStatus, Repository};
 
+use super::format::parent::{self, Known};
 use super::{Metadata, Node, NodeType, explain, format};
 use crate::timeline::Point;
 
@@ -101,6 +102,18 @@ impl SavedTree {
             }
             _ => Ok(Vec::new()),
         }
+    }
+
+    /// What is in a saved directory as it is compared with what a source has now: in less time and memory than [`SavedTree::children`].
+    pub fn known(&self, tree: &format::BlobId) -> Result<Vec<Known>> {
+        let blob = BlobId::from(Id::from(*tree));
+        let read = self.repository.get_blob_cached(&blob, BlobType::Tree).map_err(|error| explain(*error));
+        parent::parse(&read.with_context(|| format!("read tree {blob}"))?)
+    }
+
+    /// The tree of the root.
+    pub fn root_tree(&self) -> Option<format::BlobId> {
+        self.root.subtree.map(|tree| format::BlobId::from(*tree))
     }
 
     /// Everything from `path` downwards, `path` itself first, parents before children, directories in stored order.

@@ -5,6 +5,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use super::listing::{BLOCK, CHARACTER, DIRECTORY, FIFO, FILE, SYMLINK, Stat};
+use crate::store::format::BlobId;
+use crate::store::format::parent::Known;
 use crate::store::{Metadata, Node, NodeType, node};
 
 /// What a listing does not tell of an entry.
@@ -56,28 +58,19 @@ pub(super) fn node_of(name: &[u8], stat: &Stat, target: &[u8], extra: &Extra) ->
     node::named(OsStr::from_bytes(name), node_type, metadata)
 }
 
-/// What a saved node has that a listing would not tell.
-pub(super) fn extra_of(node: &Node) -> Extra {
-    let attributes = node.meta.extended_attributes.iter();
-    let xattrs = attributes.map(|one| (one.name.clone(), one.value.clone().unwrap_or_default())).collect();
-    let device = match node.node_type {
-        NodeType::Dev { device } | NodeType::Chardev { device } => device,
-        _ => 0,
-    };
-    Extra { xattrs, device }
+/// What a saved entry has that a listing would not tell.
+pub(super) fn extra_of(known: &Known) -> Extra {
+    let xattrs = known.attributes().map(|(name, value)| (name.to_owned(), value.to_vec())).collect();
+    Extra { xattrs, device: known.device() }
 }
 
 /// Whether nothing has happened to an entry since it was saved, as far as the machine tells: type, size, times of content and of status, inode,
 /// links, mode, owner, and where a link leads to.
-pub(super) fn is_same(saved: &Node, name: &[u8], stat: &Stat, target: &[u8]) -> bool {
-    let now = node_of(name, stat, target, &extra_of(saved));
-    let has_content =
-        !now.is_file() || saved.content.as_ref().is_some_and(|blobs| now.meta.size == 0 || !blobs.is_empty());
-    let (was, is) = (&saved.meta, &now.meta);
-    // Numbers of devices change from boot to boot, and say nothing about a file.
-    has_content
-        && saved.node_type == now.node_type
-        && is.mtime.is_some()
-        && (was.mode, was.uid, was.gid, was.mtime, was.ctime) == (is.mode, is.uid, is.gid, is.mtime, is.ctime)
-        && (was.size, was.inode, was.links) == (is.size, is.inode, is.links)
+pub(super) fn is_same(known: &Known, name: &[u8], stat: &Stat, target: &[u8], extra: &Extra) -> bool {
+    let mut now = node_of(name, stat, target, extra);
+    // Numbers of file systems change from boot to boot, and say nothing about a file.
+    now.meta.device_id = known.device_id();
+    let is_whole = |blobs: &[BlobId]| now.meta.size == 0 || !blobs.is_empty();
+    let has_content = !now.is_file() || known.content().is_some_and(is_whole);
+    has_content && now.meta.mtime.is_some() && known.is_same_node(&now)
 }

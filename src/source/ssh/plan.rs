@@ -1,17 +1,15 @@
 //! What has to travel: the listing, compared with the point before.
 
-use std::cmp::Ordering;
 use std::collections::HashMap;
 use std::io::{self, Read};
-use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::Arc;
 
 use super::listing::{Listing, Row, Steps};
 use super::node::{Extra, extra_of, is_same};
 use super::tree::Shared;
+use crate::store::SavedTree;
 use crate::store::format::BlobId;
-use crate::store::{Node, SavedTree};
 
 /// What a machine has, and which of it is as it was saved.
 #[derive(Debug)]
@@ -41,31 +39,29 @@ impl Plan {
     }
 
     fn compare(&mut self, previous: &SavedTree, keeps_blobs: bool) {
-        let Ok(Some(root)) = previous.find(Path::new("/")) else { return };
-        let mut directories: Vec<(Row, Node)> = vec![(0, root)];
-        while let Some((row, saved)) = directories.pop() {
+        let mut directories: Vec<(Row, BlobId)> = previous.root_tree().map(|tree| (0, tree)).into_iter().collect();
+        while let Some((row, tree)) = directories.pop() {
             // What cannot be read is told by whoever saves. Here it means that everything travels again.
-            let Ok(saved) = previous.children(&saved) else { continue };
+            let Ok(saved) = previous.known(&tree) else { continue };
             let mut saved = saved.into_iter().peekable();
-            let (listing, same, extras) = (&self.listing, &mut self.same, &mut self.extras);
+            let listing = &self.listing;
             for &child in listing.children(row) {
                 let name = listing.name(child);
-                while saved.next_if(|node| node.name().as_bytes().cmp(name) == Ordering::Less).is_some() {}
-                let Some(node) = saved.next_if(|node| node.name().as_bytes() == name) else { continue };
+                while saved.next_if(|known| known.name() < name).is_some() {}
+                let Some(known) = saved.next_if(|known| known.name() == name) else { continue };
                 let stat = listing.stat(child);
-                if is_same(&node, name, stat, listing.target(child)) {
-                    same[child as usize] = true;
-                    let extra = extra_of(&node);
+                let extra = extra_of(&known);
+                if is_same(&known, name, stat, listing.target(child), &extra) {
+                    self.same[child as usize] = true;
                     if extra != NOTHING {
-                        extras.insert(child, extra);
+                        self.extras.insert(child, extra);
                     }
                     if keeps_blobs && stat.is_file() {
-                        let ids = node.content.iter().flatten();
-                        self.blobs.insert(child, ids.map(|id| BlobId::from(**id)).collect());
+                        self.blobs.insert(child, known.content().unwrap_or_default().to_vec());
                     }
                 }
-                if stat.is_dir() && node.is_dir() {
-                    directories.push((child, node));
+                if let Some(tree) = known.subtree().filter(|_| stat.is_dir() && known.is_dir()) {
+                    directories.push((child, tree));
                 }
             }
         }

@@ -82,6 +82,22 @@ impl Known {
         self.subtree
     }
 
+    /// The extended attributes, as name and value; a value that is `null` is none.
+    pub fn attributes(&self) -> impl Iterator<Item = (&str, &[u8])> {
+        let attributes = self.rest.iter().flat_map(|rest| &rest.attributes);
+        attributes.filter_map(|(name, value)| Some((name.as_str(), value.as_deref()?)))
+    }
+
+    /// Which device it is, as `st_rdev`; 0 for anything else.
+    pub fn device(&self) -> u64 {
+        self.device
+    }
+
+    /// The number of the file system, where it tells hard links apart; else 0.
+    pub fn device_id(&self) -> u64 {
+        self.device_id
+    }
+
     /// Whether all that [`super::tree::node`] would write of `node` is what is saved, content and subtree apart: using the saved
     /// JSON again loses nothing.
     ///
