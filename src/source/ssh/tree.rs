@@ -13,7 +13,7 @@ use super::complaints;
 use super::connection::Connection;
 use super::dump;
 use super::host::{Host, Way};
-use super::listing::{Found, Row, Steps};
+use super::listing::{BLOCK, CHARACTER, Found, Row, Steps};
 use super::node::{Extra, node_of};
 use super::plain::in_tree_order;
 use super::plan::Plan;
@@ -152,6 +152,10 @@ impl Walk {
             return Ok(Some(self.with(row, path, plan.extra(row), content)));
         }
         if shared.host.way == Way::Sftp {
+            if matches!(plan.listing.stat(row).kind(), BLOCK | CHARACTER) {
+                self.tell(path, "is a device, and SFTP does not tell which", Severity::Unread);
+                return Ok(None);
+            }
             let content = plan.listing.stat(row).is_file().then(|| shared.host.content(&self.found(row)));
             return Ok(Some(self.with(row, path, &Extra::default(), content.transpose()?)));
         }
