@@ -126,6 +126,10 @@ impl Ssh {
     fn list(&self, host: &Host, connection: &mut Connection, roots: &[PathBuf], with_rules: bool) -> Result<Listed> {
         let none = crate::config::LeaveOut::default();
         let leave_out = if with_rules { &self.config.leave_out } else { &none };
+        if roots.is_empty() {
+            // Dumps are all that there is; find would take no path for the directory that it is in.
+            return Ok(Listed { listing: Listing::new(), problems: Vec::new(), devices: Vec::new() });
+        }
         let limit = leave_out.exclude_larger_than;
         let leaves_out = |path: &Path, stat: &Stat| {
             with_rules && self.globs.excludes(path, stat.is_dir())
@@ -166,6 +170,7 @@ impl Ssh {
     /// When it does not, with the lines that its sudoers file needs.
     fn check_sudo(&self, host: &Host, connection: &mut Connection) -> Result<()> {
         let commands = match host.way {
+            Way::Gnu if self.roots.is_empty() => return Ok(()),
             Way::Gnu => {
                 vec![
                     commands::list(&host.tools, &self.roots, &self.config.leave_out, true),
