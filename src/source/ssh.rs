@@ -167,6 +167,7 @@ impl Ssh {
     /// When it does not, with the lines that its sudoers file needs.
     fn check_sudo(&self, host: &Host, connection: &mut Connection) -> Result<()> {
         let commands = match host.way {
+            Way::Gnu if self.roots.is_empty() => return Ok(()),
             Way::Gnu => {
                 vec![
                     commands::list(&host.tools, &self.roots, &self.config.leave_out, true),

@@ -4,10 +4,12 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod breaks;
+mod commands;
 mod host_keys;
 mod hosts;
 mod jump;
 mod login;
+mod onboard;
 mod shells;
 #[path = "../support/mod.rs"]
 mod support;

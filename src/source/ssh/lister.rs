@@ -48,6 +48,12 @@ impl Lister {
 
     /// Lists what is at the roots and below them.
     pub(super) fn list(&self, host: &Host, connection: &mut Connection, roots: &[PathBuf], how: How) -> Result<Listed> {
+        if roots.is_empty() {
+            // Dumps are all that there is; find would take no path for the directory that it is in.
+            let mut listing = Listing::new();
+            listing.sort();
+            return Ok(Listed { listing, problems: Vec::new(), devices: Vec::new() });
+        }
         let none = LeaveOut::default();
         let leave_out = if how == How::Wanted { &*self.leave_out } else { &none };
         let leaves_out = |path: &Path, stat: &Stat| {
