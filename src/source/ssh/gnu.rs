@@ -121,14 +121,24 @@ struct Reader<'r> {
     has_begun: bool,
     /// Find's exit status, at the end.
     end: Option<i32>,
-    /// Why it took no more.
+    /// Whether it takes no more, and why.
+    has_failed: bool,
     failure: Option<Error>,
 }
 
 impl<'r> Reader<'r> {
     fn new(request: &'r Request<'r>) -> Self {
         let (strings, which) = Default::default();
-        Self { request, listing: Listing::new(), strings, which, has_begun: false, end: None, failure: None }
+        Self {
+            request,
+            listing: Listing::new(),
+            strings,
+            which,
+            has_begun: false,
+            end: None,
+            has_failed: false,
+            failure: None,
+        }
     }
 
     fn is_untouched(&self) -> bool {
@@ -146,8 +156,8 @@ impl<'r> Reader<'r> {
             bytes = &bytes[end + 1..];
             self.which += 1;
             if self.which == 3 {
-                self.entry()?;
                 self.which = 0;
+                self.entry()?;
                 self.strings.iter_mut().for_each(Vec::clear);
             }
         }
@@ -201,11 +211,13 @@ impl<'r> Reader<'r> {
 
 impl Write for Reader<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        if let Err(error) = self.take(bytes) {
-            self.failure = Some(error);
-            return Err(io::Error::other("it is not a listing"));
+        // A decoder tries once more when it is dropped.
+        if !self.has_failed
+            && let Err(error) = self.take(bytes)
+        {
+            (self.has_failed, self.failure) = (true, Some(error));
         }
-        Ok(bytes.len())
+        if self.has_failed { Err(io::Error::other("it is not a listing")) } else { Ok(bytes.len()) }
     }
 
     fn flush(&mut self) -> io::Result<()> {
