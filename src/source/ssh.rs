@@ -53,6 +53,7 @@ mod posix;
 mod probe;
 mod reading;
 mod restore;
+mod room;
 mod shell;
 mod stream;
 mod sudoers;
