@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use anyhow::{Error, anyhow};
 
-use super::connection::Ended;
+use super::connection::{COMPLAINTS, Ended};
 use crate::error::Annotate;
 use crate::source::{Problem, Severity};
 
@@ -38,7 +38,13 @@ pub(super) fn problems(complaints: &[u8], program: &str) -> Vec<Problem> {
         let at = line.windows(prefix.len()).position(|window| window == prefix)?;
         named(&line[at + prefix.len()..])
     });
-    named.collect()
+    let mut problems: Vec<Problem> = named.collect();
+    if complaints.len() >= COMPLAINTS {
+        // What was said behind that is not known, and may be of files that look whole.
+        let error = format!("{program} complained of more than can be told");
+        problems.push(Problem { path: PathBuf::from("/"), error, severity: Severity::Unread });
+    }
+    problems
 }
 
 /// A complaint that begins with a path.
