@@ -206,11 +206,10 @@ impl Ssh {
         }
         let (sudo, user) = (self.sudo_of(host)?, &host.tools.user);
         for argv in commands {
-            let words = [sudo.as_bytes(), b"-n", b"-l", b"--"].map(<[u8]>::to_vec).into_iter().chain(argv.clone());
-            let script = [shell::command(&words.collect::<Vec<_>>()), b" </dev/null >/dev/null\n".to_vec()].concat();
-            let (ended, _) = connection.capture(&script, 0)?;
-            if ended.status != 0 {
-                let why = complaints::of_sudo(&ended).map_or_else(String::new, |error| format!(": {error}"));
+            let (ended, _) = connection.capture(&sudoers::trial(sudo, argv), 0)?;
+            let said = complaints::of_sudo(&ended);
+            if ended.status != 0 || said.is_some() {
+                let why = said.map_or_else(String::new, |error| format!(": {error}"));
                 let program = String::from_utf8_lossy(&argv[0]).into_owned();
                 let lines = sudoers::lines(user, commands)?;
                 return Err(anyhow!("sudo on {} does not let {user} run {program}{why}", self.config.login.host))

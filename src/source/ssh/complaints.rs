@@ -23,7 +23,8 @@ pub(super) fn refused(ended: &Ended, program: &str) -> Error {
 /// What sudo said when it did not run a program.
 pub(super) fn of_sudo(ended: &Ended) -> Option<Error> {
     let text = String::from_utf8_lossy(&ended.complaints);
-    let line = text.lines().find_map(|line| line.strip_prefix("sudo: "))?;
+    let refusal = |line| Some(line).filter(|line: &&str| line.starts_with("Sorry, user "));
+    let line = text.lines().find_map(|line| line.strip_prefix("sudo: ").or(refusal(line)))?;
     let error = anyhow!("sudo does not run it: {}", crate::output::printable(std::ffi::OsStr::new(line)));
     let hinted: anyhow::Result<()> = Err(error).hint("`holdall check` prints the lines that its sudoers file needs.");
     hinted.err()

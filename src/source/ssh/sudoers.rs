@@ -7,6 +7,8 @@
 
 use anyhow::{Context, Result, bail};
 
+use super::shell::command;
+
 /// What a command line has to be escaped for before it is compared with fnmatch(3).
 const WILDCARDS: &[char] = &['*', '?', '[', ']'];
 
@@ -44,6 +46,24 @@ pub(super) fn programs(user: &str, programs: &[String]) -> Result<String> {
         lines.push_str(&format!("{user} ALL=(root) NOPASSWD: {program}\n"));
     }
     Ok(lines)
+}
+
+/// A script that tries whether sudo runs a command: it ends with another status than 0, or sudo complains, when it does not.
+///
+/// It is asked first, and then it is done: sudo tells of what is allowed with a password as if it needed none, if anything needs none. The command
+/// gets no input, which makes nothing of each of ours, and is ended when it writes.
+pub(super) fn trial(sudo: &str, argv: &[Vec<u8>]) -> Vec<u8> {
+    let run = |options: &[&[u8]]| {
+        let words = [&[sudo.as_bytes(), b"-n"], options, &[b"--"]].concat();
+        command(&words.into_iter().map(<[u8]>::to_vec).chain(argv.iter().cloned()).collect::<Vec<_>>())
+    };
+    [
+        &run(&[b"-l"])[..],
+        b" </dev/null >/dev/null || exit 1\n",
+        &run(&[]),
+        b" </dev/null | dd bs=1 count=1 >/dev/null 2>&1\n",
+    ]
+    .concat()
 }
 
 /// Whether a line can be for a command with this argument.
