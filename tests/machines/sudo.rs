@@ -117,6 +117,17 @@ fn sudo_that_asks_for_a_password_is_refused_and_not_waited_for() {
 }
 
 #[test]
+fn password_that_is_asked_for_only_when_something_is_run_is_seen() {
+    let rules = "keeper ALL=(root) NOPASSWD: /usr/bin/true\nkeeper ALL=(ALL) ALL\n";
+    for builder in [builder(), builder().only_programs(WITHOUT_TAR)] {
+        let machine = Machine::start(builder.sudoers(rules), SUDO);
+        machine.write("file", "x");
+        let finding = finding(&machine.run(["check", "--json"]).code(1));
+        assert!(finding["detail"].as_str().unwrap().contains("a password is required"), "{finding}");
+    }
+}
+
+#[test]
 fn requiretty_is_told_and_cured_by_the_printed_lines() {
     let rules = "keeper ALL=(ALL) NOPASSWD: ALL\nDefaults requiretty\n";
     let mut machine = Machine::start(builder().sudoers(rules), SUDO);
