@@ -55,6 +55,7 @@ mod posix;
 mod probe;
 mod reading;
 mod restore;
+mod room;
 mod shell;
 mod stream;
 mod sudoers;
@@ -68,7 +69,6 @@ use host::{Host, Way};
 use lister::{How, Listed, Lister};
 use listing::{FILE, Listing, Stat};
 use plan::Plan;
-use probe::Tools;
 use shell::Shell;
 use tree::{Shared, SshTree};
 
@@ -174,9 +174,31 @@ impl Ssh {
                     commands::read(&host.tools),
                 ]
             }
-            Way::Posix | Way::Sftp => return Ok(()),
+            Way::Posix => return self.check_programs(host, connection),
+            Way::Sftp => return Ok(()),
         };
         self.check_allowed(host, connection, &commands)
+    }
+
+    /// The same for a machine without GNU's programs. What they are given there differs from run to run, so sudo must take any arguments.
+    fn check_programs(&self, host: &Host, connection: &mut Connection) -> Result<()> {
+        if !host.needs_sudo() {
+            return Ok(());
+        }
+        let sudo = self.sudo_of(host)?;
+        let (refused, programs) = posix::sudo::refused(connection, sudo)?;
+        let Some((program, why)) = refused else { return Ok(()) };
+        let (name, user) = (&self.config.login.host, &host.tools.user);
+        let lines = sudoers::programs(user, &programs)?;
+        Err(anyhow!("sudo on {name} does not let {user} run {program} with any arguments{why}")).hint(format!(
+            "{name} lacks GNU find or tar. With both, lines that allow two commands word by word would be enough; without, `find` may run \
+             anything as root for {user}. If that is right, put these lines into a file of /etc/sudoers.d there, with visudo:\n{lines}"
+        ))
+    }
+
+    fn sudo_of<'h>(&self, host: &'h Host) -> Result<&'h str> {
+        let none = || anyhow!("{} has no sudo", self.config.login.host);
+        host.tools.sudo.as_deref().ok_or_else(none).hint("Install sudo there, log in as root, or take out `sudo`.")
     }
 
     /// Sees that sudo runs these programs, if it is to be used.
@@ -184,17 +206,12 @@ impl Ssh {
         if !host.needs_sudo() {
             return Ok(());
         }
-        let Tools { sudo, user, .. } = &host.tools;
-        let Some(sudo) = sudo else {
-            return Err(anyhow!("{} has no sudo", self.config.login.host))
-                .hint("Install sudo there, log in as root, or take out `sudo`.");
-        };
+        let (sudo, user) = (self.sudo_of(host)?, &host.tools.user);
         for argv in commands {
-            let words = [sudo.as_bytes(), b"-n", b"-l", b"--"].map(<[u8]>::to_vec).into_iter().chain(argv.clone());
-            let script = [shell::command(&words.collect::<Vec<_>>()), b" </dev/null >/dev/null\n".to_vec()].concat();
-            let (ended, _) = connection.capture(&script, 0)?;
-            if ended.status != 0 {
-                let why = complaints::said_by_sudo(&ended).map_or_else(String::new, |said| format!(": {said}"));
+            let (ended, _) = connection.capture(&sudoers::trial(sudo, argv), 0)?;
+            let said = complaints::said_by_sudo(&ended);
+            if ended.status != 0 || said.is_some() {
+                let why = said.map_or_else(String::new, |said| format!(": {said}"));
                 let program = String::from_utf8_lossy(&argv[0]).into_owned();
                 let lines = sudoers::lines(user, commands)?;
                 return Err(anyhow!("sudo on {} does not let {user} run {program}{why}", self.config.login.host)).hint(

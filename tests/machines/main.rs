@@ -5,7 +5,9 @@
 
 mod bench;
 mod everything;
+mod hostile;
 mod left_out;
+mod plain;
 mod restore;
 mod same;
 mod sudo;

@@ -117,6 +117,17 @@ fn sudo_that_asks_for_a_password_is_refused_and_not_waited_for() {
 }
 
 #[test]
+fn password_that_is_asked_for_only_when_something_is_run_is_seen() {
+    let rules = "keeper ALL=(root) NOPASSWD: /usr/bin/true\nkeeper ALL=(ALL) ALL\n";
+    for builder in [builder(), builder().only_programs(WITHOUT_TAR)] {
+        let machine = Machine::start(builder.sudoers(rules), SUDO);
+        machine.write("file", "x");
+        let finding = finding(&machine.run(["check", "--json"]).code(1));
+        assert!(finding["detail"].as_str().unwrap().contains("a password is required"), "{finding}");
+    }
+}
+
+#[test]
 fn requiretty_is_told_and_cured_by_the_printed_lines() {
     let rules = "keeper ALL=(ALL) NOPASSWD: ALL\nDefaults requiretty\n";
     let mut machine = Machine::start(builder().sudoers(rules), SUDO);
@@ -140,4 +151,52 @@ fn root_needs_no_sudo() {
     let machine = Machine::start(Sshd::builder().only_programs(&["sh", "find", "tar", "gzip", "id", "dd"]), SUDO);
     machine.write("file", "x");
     machine.backup(0);
+}
+
+/// What a machine without GNU's tar has.
+const WITHOUT_TAR: &[&str] = &["sh", "find", "xargs", "stat", "readlink", "cat", "id", "dd", "uname", "sudo"];
+
+/// Lines with the programs where sudo finds them: each server of the tests has a directory of links to them.
+fn placed(lines: &str) -> String {
+    let place = |line: &str| match (line.find(": /"), line.rfind('/')) {
+        (Some(from), Some(to)) => format!("{}/usr/bin{}\n", &line[..from + 2], &line[to..]),
+        _ => format!("{line}\n"),
+    };
+    lines.lines().map(place).collect()
+}
+
+#[test]
+fn machine_without_tar_needs_programs_with_any_arguments_and_is_told_what_that_means() {
+    let builder = || builder().only_programs(WITHOUT_TAR);
+    let mut machine = Machine::start(builder().sudoers("keeper ALL=(ALL) NOPASSWD: /usr/bin/find / -print\n"), SUDO);
+    machine.write("file", "x");
+    machine.write("closed/inside", "x");
+    crate::bench::sh(&format!("ln -s 'odd -> ' '{}'", machine.source().join("link").display()));
+    set_mode(&machine.source(), 0o700);
+    let finding = finding(&machine.run(["check", "--json"]).code(1));
+    let hint = finding["hint"].as_str().unwrap();
+    assert!(hint.contains("may run anything as root"), "{hint}");
+    let printed = placed(&lines(hint));
+    let expected: String = ["find", "stat", "readlink", "cat"]
+        .iter()
+        .map(|program| format!("keeper ALL=(root) NOPASSWD: /usr/bin/{program}\n"))
+        .collect();
+    assert_eq!(printed, format!("Defaults:keeper !requiretty\n{expected}"));
+
+    machine.replace(builder().sudoers(&format!("Defaults requiretty\n{printed}")), SUDO);
+    machine.run(["check"]).code(0);
+    assert_eq!(machine.backup(0)["problems"], json!([]));
+    machine.is_saved_like_files();
+    // Each of them.
+    for missing in ["/find", "/stat", "/readlink", "/cat"] {
+        let rest: Vec<&str> = printed.lines().filter(|line| !line.ends_with(missing)).collect();
+        machine.replace(builder().sudoers(&rest.join("\n")), SUDO);
+        assert_eq!(placed(&lines_of_check(&machine)), printed);
+    }
+    machine.replace(builder().sudoers("keeper ALL=(ALL) ALL"), SUDO);
+    let item = machine.backup(1);
+    assert!(item["error"].as_str().unwrap().contains("a password is required"), "{item}");
+    // Nothing can be put back with sudo and without tar.
+    let refused = machine.run(["restore", "ssh.there", "--in-place", "--yes"]).code(1);
+    refused.stderr_has("no GNU tar, and over SFTP there is no sudo").stderr_lacks("To undo");
 }

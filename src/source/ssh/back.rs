@@ -22,6 +22,9 @@ use crate::monitor::Monitor;
 use crate::source::{Item, Severity, Tree};
 use crate::store::{Node, SavedTree};
 
+/// What to do where nothing can unpack.
+const WITHOUT_TAR: &str = "Restore with --to DIR here, and copy it there.";
+
 /// What is to be brought back, and how.
 pub(super) struct Back<'b> {
     pub(super) saved: &'b SavedTree,
@@ -73,8 +76,15 @@ impl Ssh {
         restore.run(&mut connection, monitor)
     }
 
-    /// Sees that sudo lets tar unpack, and pack for a comparison, if it is to be used.
+    /// Sees that sudo, if it is to be used, lets tar unpack, and pack for a comparison.
     fn check_writer(&self, host: &Host, connection: &mut Connection, reads: bool) -> Result<()> {
+        if host.way != Way::Gnu && host.needs_sudo() {
+            return Err(anyhow!("{} has no GNU tar, and over SFTP there is no sudo", self.config.login.host))
+                .hint(WITHOUT_TAR);
+        }
+        if host.way != Way::Gnu {
+            return Ok(());
+        }
         let needed = [commands::read(&host.tools), commands::write(&host.tools)];
         self.check_allowed(host, connection, if reads { &needed } else { &needed[1..] })
     }
@@ -88,13 +98,10 @@ impl Ssh {
         monitor: &dyn Monitor,
     ) -> Result<Extracted> {
         let name = &self.config.login.host;
-        let hint = "Restore with --to DIR here, and copy it there.";
-        if host.needs_sudo() {
-            return Err(anyhow!("{name} has no GNU tar, and over SFTP there is no sudo")).hint(hint);
-        }
+        self.check_writer(host, connection, false)?;
         let sftp = match host.sftp() {
             Ok(sftp) => Arc::clone(sftp),
-            Err(_) => Arc::new(connection.sftp().hint(format!("{name} has no GNU tar either. {hint}"))?),
+            Err(_) => Arc::new(connection.sftp().hint(format!("{name} has no GNU tar either. {WITHOUT_TAR}"))?),
         };
         let target = back.directory.unwrap_or(Path::new("/"));
         if back.layout == Layout::Contents {
@@ -112,10 +119,8 @@ impl Ssh {
         path: Option<&Path>,
     ) -> Result<Option<Box<dyn Tree>>> {
         let (host, mut connection) = self.reach_named()?;
-        if host.way == Way::Gnu {
-            // Before anything is saved in vain.
-            self.check_writer(&host, &mut connection, true)?;
-        }
+        // Before anything is saved in vain.
+        self.check_writer(&host, &mut connection, true)?;
         let Now { mut listing, .. } = self.look_in_place(&host, &mut connection, saved, path)?;
         let there = in_both(&listing, saved, path.unwrap_or(Path::new("/")))?;
         if !there.iter().any(|&row| !listing.stat(row).is_dir()) {

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use anyhow::{Error, anyhow};
 
-use super::connection::Ended;
+use super::connection::{COMPLAINTS, Ended};
 use crate::error::Annotate;
 use crate::source::{Problem, Severity};
 
@@ -30,7 +30,8 @@ pub(super) fn of_sudo(ended: &Ended) -> Option<Error> {
 /// What sudo said.
 pub(super) fn said_by_sudo(ended: &Ended) -> Option<String> {
     let text = String::from_utf8_lossy(&ended.complaints);
-    let said = text.lines().filter_map(|line| line.strip_prefix("sudo: "));
+    let refusal = |line| Some(line).filter(|line: &&str| line.starts_with("Sorry, user "));
+    let said = text.lines().filter_map(|line| line.strip_prefix("sudo: ").or(refusal(line)));
     // It does its work all the same.
     let line = said.into_iter().find(|line| !line.starts_with("unable to resolve host"))?;
     Some(crate::output::printable(std::ffi::OsStr::new(line)))
@@ -45,7 +46,13 @@ pub(super) fn problems(complaints: &[u8], program: &str) -> Vec<Problem> {
         let at = line.windows(prefix.len()).position(|window| window == prefix)?;
         named(&line[at + prefix.len()..])
     });
-    named.collect()
+    let mut problems: Vec<Problem> = named.collect();
+    if complaints.len() >= COMPLAINTS {
+        // What was said behind that is not known, and may be of files that look whole.
+        let error = format!("{program} complained of more than can be told");
+        problems.push(Problem { path: PathBuf::from("/"), error, severity: Severity::Unread });
+    }
+    problems
 }
 
 /// A complaint that begins with a path.

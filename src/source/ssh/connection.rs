@@ -23,7 +23,7 @@ const PIECE: usize = 32 << 10;
 const KEEPALIVE: Duration = Duration::from_secs(15);
 
 /// What is kept of what a script writes to standard error, in bytes.
-const COMPLAINTS: usize = 1 << 20;
+pub(super) const COMPLAINTS: usize = 1 << 20;
 
 /// A connection on which somebody is logged in. One script runs at a time.
 pub(super) struct Connection {

@@ -135,8 +135,8 @@ impl<'r> Reader<'r> {
             bytes = &bytes[end + 1..];
             self.which += 1;
             if self.which == 3 {
-                self.entry()?;
                 self.which = 0;
+                self.entry()?;
                 self.strings.iter_mut().for_each(Vec::clear);
             }
         }

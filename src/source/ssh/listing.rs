@@ -9,6 +9,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 
+use super::room::Room;
 use crate::output::printable;
 
 /// Type bits of `st_mode` (inode(7)).
@@ -103,6 +104,7 @@ pub(super) struct Listing {
     here: Vec<u8>,
     /// What is being left out: everything below it is refused silently.
     left_out: Option<Vec<u8>>,
+    room: Room,
 }
 
 impl Listing {
@@ -124,6 +126,7 @@ impl Listing {
             stack: Vec::new(),
             here: Vec::new(),
             left_out: None,
+            room: Room::new(),
         }
     }
 
@@ -241,6 +244,7 @@ impl Listing {
 
     fn remember(&mut self, name: &[u8], target: &[u8]) -> Result<(u64, u16)> {
         let length = u16::try_from(name.len()).context("a name that is too long")?;
+        self.room.take(size_of::<Entry>() + name.len() + target.len())?;
         let at = self.names.len() as u64;
         self.names.extend_from_slice(name);
         self.names.extend_from_slice(target);

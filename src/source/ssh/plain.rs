@@ -12,6 +12,7 @@ use super::host::Host;
 use super::listing::{DIRECTORY, Found, Listing, Stat};
 use super::only_sftp;
 use super::posix::{self, Request, prunable};
+use super::room::Room;
 use crate::config::LeaveOut;
 
 /// Lists everything below the roots.
@@ -32,11 +33,8 @@ pub(super) fn list(
         pruned: &prunable(&leave_out.exclude),
         excludes: &|path, is_directory| excludes(leaves_out, path, is_directory),
     };
-    let mut found = Vec::new();
-    let listed = posix::list(connection, &request, &mut |entry| {
-        found.push(entry);
-        Ok(())
-    })?;
+    let (mut found, mut room) = (Vec::new(), Room::new());
+    let listed = posix::list(connection, &request, &mut |entry| gather(entry, &mut found, &mut room))?;
     Ok(Listed { listing: in_order(found, roots, leaves_out)?, problems: listed.problems, devices: listed.devices })
 }
 
@@ -55,12 +53,17 @@ pub(super) fn list_over_sftp(
         is_shallow,
         excludes: &|path, is_directory| excludes(leaves_out, path, is_directory),
     };
-    let mut found = Vec::new();
-    let problems = only_sftp::list(host.sftp()?, &request, &mut |entry| {
-        found.push(entry);
-        Ok(())
-    })?;
+    let (mut found, mut room) = (Vec::new(), Room::new());
+    let problems = only_sftp::list(host.sftp()?, &request, &mut |entry| gather(entry, &mut found, &mut room))?;
     Ok(Listed { listing: in_order(found, roots, leaves_out)?, problems, devices: Vec::new() })
+}
+
+/// Keeps an entry until all have come.
+fn gather(entry: Found, found: &mut Vec<Found>, room: &mut Room) -> Result<()> {
+    // Each is sorted by a copy of its path, and then stands in the listing, too.
+    room.take(2 * (size_of::<Found>() + entry.path.len() + entry.target.len()))?;
+    found.push(entry);
+    Ok(())
 }
 
 /// Whether something is left out, which for a directory does not hang on what else is known of it.

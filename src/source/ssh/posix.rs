@@ -28,6 +28,7 @@ mod links;
 mod prune;
 mod records;
 mod script;
+pub(super) mod sudo;
 #[cfg(test)]
 mod testing;
 

@@ -7,6 +7,8 @@
 
 use anyhow::{Context, Result, bail};
 
+use super::shell::command;
+
 /// What a command line has to be escaped for before it is compared with fnmatch(3).
 const WILDCARDS: &[char] = &['*', '?', '[', ']'];
 
@@ -31,18 +33,46 @@ pub(super) fn lines(user: &str, commands: &[Vec<Vec<u8>>]) -> Result<String> {
     Ok(lines)
 }
 
+/// The same for programs that may be given any arguments.
+///
+/// # Errors
+///
+/// When one of them is not a plain path from the root.
+pub(super) fn programs(user: &str, programs: &[String]) -> Result<String> {
+    let user = name(user)?;
+    let mut lines = format!("Defaults:{user} !requiretty\n");
+    for program in programs {
+        let program = plain(program.as_bytes()).with_context(|| format!("allow `{program}` with sudo"))?;
+        lines.push_str(&format!("{user} ALL=(root) NOPASSWD: {program}\n"));
+    }
+    Ok(lines)
+}
+
+/// A script that tries whether sudo runs a command: it ends with another status than 0, or sudo complains, when it does not.
+///
+/// It is asked first, and then it is done: sudo tells of what is allowed with a password as if it needed none, if anything needs none. The command
+/// gets no input, which makes nothing of each of ours, and is ended when it writes.
+pub(super) fn trial(sudo: &str, argv: &[Vec<u8>]) -> Vec<u8> {
+    let run = |options: &[&[u8]]| {
+        let words = [&[sudo.as_bytes(), b"-n"], options, &[b"--"]].concat();
+        command(&words.into_iter().map(<[u8]>::to_vec).chain(argv.iter().cloned()).collect::<Vec<_>>())
+    };
+    [
+        &run(&[b"-l"])[..],
+        b" </dev/null >/dev/null || exit 1\n",
+        &run(&[]),
+        b" </dev/null | dd bs=1 count=1 >/dev/null 2>&1\n",
+    ]
+    .concat()
+}
+
 /// Whether a line can be for a command with this argument.
 pub(super) fn can_say(argument: &[u8]) -> bool {
     checked(argument).is_ok()
 }
 
 fn line(program: &[u8], arguments: &[Vec<u8>]) -> Result<String> {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "/._+-".contains(c);
-    let program =
-        std::str::from_utf8(program).ok().filter(|program| program.starts_with('/') && program.chars().all(plain));
-    let Some(mut line) = program.filter(|program| !program.ends_with('/')).map(str::to_owned) else {
-        bail!("the program is not a plain path from the root");
-    };
+    let mut line = plain(program)?.to_owned();
     match arguments {
         // Without this, any arguments would be allowed.
         [] => line.push_str(" \"\""),
@@ -57,6 +87,14 @@ fn line(program: &[u8], arguments: &[Vec<u8>]) -> Result<String> {
         line.push_str(&escaped(checked(argument)?));
     }
     Ok(line)
+}
+
+/// A program whose path has nothing in it that the file would take for something else.
+fn plain(program: &[u8]) -> Result<&str> {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/._+-".contains(c);
+    let program =
+        std::str::from_utf8(program).ok().filter(|program| program.starts_with('/') && program.chars().all(plain));
+    program.filter(|program| !program.ends_with('/')).context("the program is not a plain path from the root")
 }
 
 /// The argument, when sudo can compare it.

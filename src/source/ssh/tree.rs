@@ -316,6 +316,10 @@ impl Walk {
         for (_, problem) in reasons {
             self.tell(problem.path, &problem.error, problem.severity);
         }
+        let is_told = self.last.iter().chain(&self.shared.problems).any(|one| one.severity == Severity::Unread);
+        if ended.status == 2 && !is_told {
+            return Err(complaints::refused(&ended, "tar"));
+        }
         Ok(())
     }
 

@@ -12,6 +12,9 @@ use crate::source::ssh::shell::{Shell, quote};
 /// escapes what is not plain, which makes it longer than it is.
 const FORMS: [[&[u8]; 3]; 3] = [[b"'", b"' -> '", b"'"], [b"", b" -> ", b""], [b"`", b"' -> `", b"'"]];
 
+/// What one answer may have at most, in bytes: a target, or a message with a name in it.
+const LONGEST: usize = 16 << 10;
+
 /// Cuts the target of the link `name` off the beginning of what `stat -c '%s %N'` says. `None` when it is not there, or not as long as it is said to
 /// be.
 pub(super) fn cut<'a>(text: &'a [u8], name: &[u8]) -> Option<(&'a [u8], &'a [u8])> {
@@ -51,8 +54,10 @@ pub(super) fn read(
     }
     let mut told = Vec::new();
     let input: &mut dyn Read = &mut &program[..];
+    let most = links.len() * LONGEST;
     let ended = shell.run(b"exec sh", input, &mut |bytes| {
         told.extend_from_slice(bytes);
+        ensure!(told.len() <= most, "the answers are longer than links can be");
         Ok(())
     })?;
     let mut answers = told.split_inclusive(|&byte| byte == 0);
