@@ -29,7 +29,7 @@ pub(super) fn packer(tools: &Tools) -> Option<Argv> {
 /// Takes apart what [`packer`] has made.
 pub(super) enum Unpacker {
     Xz { stream: Box<XzStream>, piece: Vec<u8>, is_over: bool },
-    Gzip(GzDecoder<Vec<u8>>),
+    Gzip(Box<GzDecoder<Vec<u8>>>),
     Plain,
 }
 
@@ -44,7 +44,7 @@ impl Unpacker {
                 piece: vec![0; PIECE],
                 is_over: false,
             },
-            (None, Some(_)) => Self::Gzip(GzDecoder::new(Vec::new())),
+            (None, Some(_)) => Self::Gzip(Box::new(GzDecoder::new(Vec::new()))),
             (None, None) => Self::Plain,
         }
     }

@@ -27,16 +27,15 @@ pub(super) fn cut<'a>(text: &'a [u8], name: &[u8]) -> Option<(&'a [u8], &'a [u8]
     })
 }
 
+/// A link with where it leads, or why that cannot be told.
+type Answer = (Found, Result<Vec<u8>, String>);
+
 /// Asks for the targets one by one.
 ///
 /// # Errors
 ///
 /// When the connection fails, or the answers break off.
-pub(super) fn read(
-    shell: &mut dyn Shell,
-    prefix: &[u8],
-    links: Vec<Found>,
-) -> Result<Vec<(Found, Result<Vec<u8>, String>)>> {
+pub(super) fn read(shell: &mut dyn Shell, prefix: &[u8], links: Vec<Found>) -> Result<Vec<Answer>> {
     if links.is_empty() {
         return Ok(Vec::new());
     }

@@ -179,8 +179,11 @@ mod tests {
     const LINE: &str = "81a4 0 0 3 5 6 7 1 5 0 0 x|y";
     const LINK: &str = "a1ff 0 0 1 5 6 7 1 5 0 0 x|y";
 
+    /// What was told, and how find and xargs ended.
+    type Told = (Vec<String>, Option<(i32, i32)>);
+
     /// What is told, by letter and path; the listing comes in pieces of one byte.
-    fn told(listing: &str) -> Result<(Vec<String>, Option<(i32, i32)>)> {
+    fn told(listing: &str) -> Result<Told> {
         let (mut records, mut told) = (Records::default(), Vec::new());
         for byte in listing.bytes() {
             records.push(&[byte], &mut |fact| {

@@ -20,8 +20,11 @@ done
 /// What the script prints at most, in bytes.
 const LIMIT: usize = 16 << 10;
 
+/// A program that is refused, with the reason; and the paths of all programs.
+type Answer = (Option<(String, String)>, Vec<String>);
+
 /// The first program that sudo does not run whatever its arguments are, with the reason, and the paths of all.
-pub(in super::super) fn refused(shell: &mut dyn Shell, sudo: &str) -> Result<(Option<(String, String)>, Vec<String>)> {
+pub(in super::super) fn refused(shell: &mut dyn Shell, sudo: &str) -> Result<Answer> {
     let script = SCRIPT.replace("SUDO", &String::from_utf8_lossy(&quote(sudo.as_bytes())));
     let (ended, text) = shell.capture(script.as_bytes(), LIMIT)?;
     let text = String::from_utf8_lossy(&text).into_owned();

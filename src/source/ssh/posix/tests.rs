@@ -115,7 +115,7 @@ fn everything_is_listed_exactly_and_parents_first() {
 fn machine_without_stat_is_listed_by_ls() {
     let (_directory, root) = tree();
     let mut shell = Local::busybox().with_shell("/bin/dash").without("stat");
-    let (all, listed) = listed(&mut shell, &request(&[root.clone()], b"", &|_, _| false)).unwrap();
+    let (all, listed) = listed(&mut shell, &request(std::slice::from_ref(&root), b"", &|_, _| false)).unwrap();
     assert_eq!(listed.problems, []);
     let mut expected = everything(&root);
     for found in expected.values_mut() {
@@ -129,7 +129,7 @@ fn what_is_left_out_is_not_given_there_or_here() {
     let (_directory, root) = tree();
     let at = |name: &str| [&root[..], b"/", name.as_bytes()].concat();
     let excludes = |path: &[u8], is_directory| is_directory && path.ends_with(b"/-d*") || path.ends_with(b"-7");
-    let (all, _) = listed(&mut Local::busybox(), &request(&[root.clone()], b"", &excludes)).unwrap();
+    let (all, _) = listed(&mut Local::busybox(), &request(std::slice::from_ref(&root), b"", &excludes)).unwrap();
     let given = by_path(all);
     let left_out: Vec<Vec<u8>> = everything(&root).into_keys().filter(|path| !given.contains_key(path)).collect();
     assert_eq!(left_out, ["-d*", "-d*/deep", "-d*/deep/file", "many-7"].map(at));
@@ -149,7 +149,7 @@ fn prefix_stands_before_everything_that_looks_at_files() {
     let only = |name: &str| format!("[ \"$may\" ] || exit 1\nexec busybox {name} \"$@\"\n");
     let mut shell =
         machine().with_program("sudo", sudo).with_program("find", &only("find")).with_program("stat", &only("stat"));
-    let (all, listed) = listed(&mut shell, &request(&[root.clone()], b"sudo -n ", &|_, _| false)).unwrap();
+    let (all, listed) = listed(&mut shell, &request(std::slice::from_ref(&root), b"sudo -n ", &|_, _| false)).unwrap();
     assert_eq!(listed.problems, []);
     assert!(by_path(all) == everything(&root));
     let error = self::listed(&mut shell, &request(&[root], b"", &|_, _| false)).err().unwrap();
@@ -162,7 +162,7 @@ fn what_vanishes_or_cannot_be_looked_at_is_a_problem_of_its_own() {
     let stat = "for name; do case $name in *many-3) echo \"stat: can't stat '$name': No such file or directory\" >&2; exit 1 ;;
         *many-4) echo \"stat: can't stat '$name': Input/output error\" >&2; exit 1 ;; esac; done\nexec busybox stat \"$@\"\n";
     let mut shell = machine().with_program("stat", stat);
-    let (all, listed) = listed(&mut shell, &request(&[root.clone()], b"", &|_, _| false)).unwrap();
+    let (all, listed) = listed(&mut shell, &request(std::slice::from_ref(&root), b"", &|_, _| false)).unwrap();
     let mut told: Vec<_> = listed.problems.iter().map(|problem| (problem.path.clone(), problem.severity)).collect();
     told.sort();
     let at = |name: &str| Path::new(OsStr::from_bytes(&root)).join(name);
@@ -177,7 +177,7 @@ fn directory_that_cannot_be_entered_is_a_problem_unless_it_is_left_out() {
     let (_directory, root) = tree();
     let find = "busybox find \"$@\"\nn='\n'\necho \"find: ${1%%$n*}${n}all/-d*/deep: Permission denied\" >&2\nexit 1\n";
     let mut shell = machine().with_program("find", find);
-    let (_, told) = listed(&mut shell, &request(&[root.clone()], b"", &|_, _| false)).unwrap();
+    let (_, told) = listed(&mut shell, &request(std::slice::from_ref(&root), b"", &|_, _| false)).unwrap();
     // The newline in the name makes two of it.
     assert!(!told.problems.is_empty() && told.problems.iter().all(|problem| problem.severity == Severity::Unread));
 

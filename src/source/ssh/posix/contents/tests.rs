@@ -27,8 +27,11 @@ fn read(content: io::Result<Content>) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
+/// A path with what was read of it.
+type ReadFile = (Vec<u8>, io::Result<Vec<u8>>);
+
 /// Everything, each read before the next one is asked for.
-fn all(shell: Local, wanted: Vec<Wanted>, prefix: &[u8]) -> Result<Vec<(Vec<u8>, io::Result<Vec<u8>>)>> {
+fn all(shell: Local, wanted: Vec<Wanted>, prefix: &[u8]) -> Result<Vec<ReadFile>> {
     let mut contents = Contents::read(shell, wanted, prefix)?;
     let mut all = Vec::new();
     while let Some((path, content)) = contents.next()? {
