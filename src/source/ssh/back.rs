@@ -19,7 +19,7 @@ use super::{DUMPS, Listed, Ssh, commands};
 use crate::error::Annotate;
 use crate::extract::{Extracted, Layout, RestoreOptions};
 use crate::monitor::Monitor;
-use crate::source::{Item, Tree};
+use crate::source::{Item, Problem, Severity, Tree};
 use crate::store::{Node, SavedTree};
 
 /// What to do where nothing can unpack.
@@ -37,6 +37,7 @@ pub(super) struct Back<'b> {
 /// What stands where a point goes, as far as somebody may look.
 struct Now {
     listing: Listing,
+    problems: Vec<Problem>,
     /// What was looked at.
     roots: Vec<PathBuf>,
     /// Whether some of that was left out.
@@ -121,9 +122,12 @@ impl Ssh {
         let (host, mut connection) = self.reach().with_context(|| format!("log in on {}", self.config.login.host))?;
         // Before anything is saved in vain.
         self.check_writer(&host, &mut connection, true)?;
-        let Now { mut listing, .. } = self.look_in_place(&host, &mut connection, saved, path)?;
+        let Now { mut listing, mut problems, .. } = self.look_in_place(&host, &mut connection, saved, path)?;
         let there = in_both(&listing, saved)?;
-        if !there.iter().any(|&row| !listing.stat(row).is_dir()) {
+        // What is in a directory that cannot be listed may be overwritten all the same.
+        problems
+            .retain(|problem| problem.severity == Severity::Unread && !matches!(saved.find(&problem.path), Ok(None)));
+        if problems.is_empty() && !there.iter().any(|&row| !listing.stat(row).is_dir()) {
             return Ok(None);
         }
         listing.keep(&|_, row| there.contains(&row));
@@ -131,7 +135,9 @@ impl Ssh {
         Ok(Some(Box::new(SshTree(Arc::new(Shared {
             host,
             plan,
-            problems: Vec::new(),
+            problems,
+            // It is no point that others follow.
+            follows_whole: true,
             dumps: Default::default(),
             connection: Mutex::new(Some(connection)),
             failure: Mutex::default(),
@@ -154,8 +160,8 @@ impl Ssh {
             None => saved.roots().iter().filter(|root| *root != Path::new(DUMPS)).cloned().collect(),
         };
         let listed = self.list(host, connection, &roots, with_rules);
-        let Listed { listing, .. } = listed.with_context(|| format!("list {}", self.config.login.host))?;
-        Ok(Now { listing, roots, with_rules })
+        let Listed { listing, problems, .. } = listed.with_context(|| format!("list {}", self.config.login.host))?;
+        Ok(Now { listing, problems, roots, with_rules })
     }
 
     /// Looks at a directory that something is to be put into, as who is logged in.
@@ -164,8 +170,8 @@ impl Ssh {
         let mut unprivileged = host.clone();
         unprivileged.sudo = false;
         let listed = self.list(&unprivileged, connection, &roots, false);
-        let Listed { listing, .. } = listed.with_context(|| format!("list {}", directory.display()))?;
-        Ok(Now { listing, roots, with_rules: false })
+        let Listed { listing, problems, .. } = listed.with_context(|| format!("list {}", directory.display()))?;
+        Ok(Now { listing, problems, roots, with_rules: false })
     }
 
     /// What stands at a path.
