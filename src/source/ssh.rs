@@ -186,11 +186,11 @@ impl Ssh {
             return Ok(());
         }
         let sudo = self.sudo_of(host)?;
-        let (refused, programs) = posix::sudo::refused(connection, sudo)?;
-        let Some((program, why)) = refused else { return Ok(()) };
+        let posix::sudo::Allowed { programs, refused } = posix::sudo::ask(connection, sudo)?;
+        let Some(refused) = refused else { return Ok(()) };
         let (name, user) = (&self.config.login.host, &host.tools.user);
         let lines = sudoers::programs(user, &programs)?;
-        Err(anyhow!("sudo on {name} does not let {user} run {program} with any arguments{why}")).hint(format!(
+        Err(anyhow!("sudo on {name} does not let {user} run {refused}")).hint(format!(
             "{name} lacks GNU find or tar. With both, lines that allow two commands word by word would be enough; without, `find` may run \
              anything as root for {user}. If that is right, put these lines into a file of /etc/sudoers.d there, with visudo:\n{lines}"
         ))
@@ -312,6 +312,7 @@ impl Source for Ssh {
             host,
             plan,
             problems,
+            follows_whole: options.previous.is_some_and(|previous| previous.point().complete),
             dumps,
             connection: Mutex::new(Some(connection)),
             failure: Mutex::default(),

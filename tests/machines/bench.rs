@@ -203,7 +203,7 @@ impl Machine {
         self.run(["backup", "files.here"]).code(0);
         let (there, here) = (self.saved("ssh.there"), self.saved("files.here"));
         let missing: Vec<&PathBuf> = here.keys().filter(|path| !there.contains_key(*path)).collect();
-        assert_eq!(missing, Vec::<&Path>::new(), "not pulled");
+        assert!(missing.is_empty(), "not pulled: {missing:?}");
         for (path, node) in &there {
             assert_eq!(Some(node), here.get(path), "{path:?}");
         }

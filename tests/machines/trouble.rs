@@ -157,3 +157,26 @@ fn what_grows_while_it_is_read_is_a_warning() {
     assert!(content(&machine, "large") == large);
     fs::remove_file(machine.source().join("large")).unwrap();
 }
+
+#[test]
+fn zeros_in_the_place_of_what_a_disk_does_not_give_are_never_taken_for_content() {
+    let error = "Read error at byte 0, while reading 512 bytes: Input/output error";
+    let complain = format!("/usr/bin/tar \"$@\"; echo '/root/bin/tar: SOURCE/bad: {error}' >&2; exit 2");
+    let broken = format!("case $1 in --create) {complain};; *) exec /usr/bin/tar \"$@\";; esac");
+    let machine = Machine::with_programs(&[("tar", &broken)]);
+    machine.write("bad", "x");
+    machine.write("good", "x");
+    let item = machine.backup(1);
+    assert!(item["error"].as_str().unwrap().contains(&format!("source/bad: {error}")), "{item}");
+    assert!(item["hint"].as_str().unwrap().contains("exclude"), "{item}");
+
+    machine.set_program("tar", "exec /usr/bin/tar \"$@\"");
+    machine.backup(0);
+    machine.set_program("tar", &broken);
+    fs::write(machine.source().join("bad"), "other").unwrap();
+    let item = machine.backup(3);
+    told_is(&machine, &item, &[("bad", error)]);
+    // It is read again, though nothing has happened to it.
+    machine.set_program("tar", "exec /usr/bin/tar \"$@\"");
+    assert_eq!(machine.counts()[..3], [0, 1, 1]);
+}

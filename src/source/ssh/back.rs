@@ -19,7 +19,7 @@ use super::{DUMPS, How, Listed, Ssh, commands};
 use crate::error::Annotate;
 use crate::extract::{Extracted, Layout, RestoreOptions};
 use crate::monitor::Monitor;
-use crate::source::{Item, Severity, Tree};
+use crate::source::{Item, Problem, Severity, Tree};
 use crate::store::{Node, SavedTree};
 
 /// What to do where nothing can unpack.
@@ -37,6 +37,7 @@ pub(super) struct Back<'b> {
 /// What stands where a point goes, as far as somebody may look.
 struct Now {
     listing: Listing,
+    problems: Vec<Problem>,
     /// What was looked at.
     roots: Vec<PathBuf>,
     /// Whether some of that was left out.
@@ -121,9 +122,12 @@ impl Ssh {
         let (host, mut connection) = self.reach_named()?;
         // Before anything is saved in vain.
         self.check_writer(&host, &mut connection, true)?;
-        let Now { mut listing, .. } = self.look_in_place(&host, &mut connection, saved, path)?;
+        let Now { mut listing, mut problems, .. } = self.look_in_place(&host, &mut connection, saved, path)?;
         let there = in_both(&listing, saved, path.unwrap_or(Path::new("/")))?;
-        if !there.iter().any(|&row| !listing.stat(row).is_dir()) {
+        // What is in a directory that cannot be listed may be overwritten all the same.
+        problems
+            .retain(|problem| problem.severity == Severity::Unread && !matches!(saved.find(&problem.path), Ok(None)));
+        if problems.is_empty() && !there.iter().any(|&row| !listing.stat(row).is_dir()) {
             return Ok(None);
         }
         listing.keep(&|_, row| there.contains(&row));
@@ -131,7 +135,9 @@ impl Ssh {
         Ok(Some(Box::new(SshTree(Arc::new(Shared {
             host,
             plan,
-            problems: Vec::new(),
+            problems,
+            // It is no point that others follow.
+            follows_whole: true,
             dumps: Default::default(),
             connection: Mutex::new(Some(connection)),
             failure: Mutex::default(),
@@ -155,8 +161,8 @@ impl Ssh {
         };
         let how = if with_rules { How::Wanted } else { How::Everything };
         let listed = self.list(host, connection, &roots, how);
-        let Listed { listing, .. } = listed.with_context(|| format!("list {}", self.config.login.host))?;
-        Ok(Now { listing, roots, with_rules })
+        let Listed { listing, problems, .. } = listed.with_context(|| format!("list {}", self.config.login.host))?;
+        Ok(Now { listing, problems, roots, with_rules })
     }
 
     /// Looks at a directory that something is to be put into, as who is logged in.
@@ -180,7 +186,7 @@ impl Ssh {
             return Err(anyhow!("{user} may not see what is in {name} on {}", host.login.host))
                 .hint("Name a directory that it may look into, or add --overwrite: what is there and not in the point is kept.");
         }
-        Ok(Now { listing, roots, with_rules: false })
+        Ok(Now { listing, problems, roots, with_rules: false })
     }
 
     /// What stands at a path.

@@ -7,7 +7,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use anyhow::{Error, Result, bail};
+use anyhow::{Error, Result, anyhow, bail};
 
 use super::complaints;
 use super::connection::Connection;
@@ -20,6 +20,7 @@ use super::plan::Plan;
 use super::reading::{self, Stream, start};
 use super::stream::Member;
 use crate::config::SshDump;
+use crate::error::Annotate;
 use crate::source::{Content, Entries, Entry, Problem, Severity, Tree};
 
 /// What all looks at a tree share.
@@ -28,6 +29,8 @@ pub(super) struct Shared {
     pub(super) plan: Plan,
     /// What could not be listed.
     pub(super) problems: Vec<Problem>,
+    /// Whether the point before is complete: then the next run compares with that one again, if this one is not.
+    pub(super) follows_whole: bool,
     /// Files that are the output of a command.
     pub(super) dumps: HashMap<Row, SshDump>,
     /// A connection that nobody uses.
@@ -305,6 +308,18 @@ impl Walk {
         for problem in complaints::problems(&ended.complaints, "tar") {
             reasons.entry(problem.path.clone()).or_insert(problem);
         }
+        // What vanished is a reason, too, and what was told while it was listed.
+        let is_explained = !reasons.is_empty() || !self.missing.is_empty();
+        // There are zeros in their place, under the times of what they should be: the next run would take them for it.
+        let is_damaged = |problem: &&Problem| problem.error.starts_with("Read error");
+        if let Some(Problem { path, error, .. }) =
+            reasons.values().find(is_damaged).filter(|_| !self.shared.follows_whole)
+        {
+            let path = crate::output::printable(path.as_os_str());
+            return Err(anyhow!("{path}: {error}")).hint(
+                "Mend the disk, or leave this file out with `exclude`. It makes a point incomplete, and no worse, once there is a complete one.",
+            );
+        }
         for path in std::mem::take(&mut self.missing) {
             let reason = reasons.remove(&path);
             let (error, severity) = reason.map_or_else(
@@ -316,8 +331,7 @@ impl Walk {
         for (_, problem) in reasons {
             self.tell(problem.path, &problem.error, problem.severity);
         }
-        let is_told = self.last.iter().chain(&self.shared.problems).any(|one| one.severity == Severity::Unread);
-        if ended.status == 2 && !is_told {
+        if ended.status == 2 && !is_explained {
             return Err(complaints::refused(&ended, "tar"));
         }
         Ok(())

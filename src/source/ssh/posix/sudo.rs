@@ -20,11 +20,16 @@ done
 /// What the script prints at most, in bytes.
 const LIMIT: usize = 16 << 10;
 
-/// A program that is refused, with the reason; and the paths of all programs.
-type Answer = (Option<(String, String)>, Vec<String>);
+/// What sudo runs.
+pub(in super::super) struct Allowed {
+    /// The paths of all programs.
+    pub(in super::super) programs: Vec<String>,
+    /// The first one that it does not run whatever its arguments are, with what sudo says behind it.
+    pub(in super::super) refused: Option<String>,
+}
 
-/// The first program that sudo does not run whatever its arguments are, with the reason, and the paths of all.
-pub(in super::super) fn refused(shell: &mut dyn Shell, sudo: &str) -> Result<Answer> {
+/// Asks what sudo runs.
+pub(in super::super) fn ask(shell: &mut dyn Shell, sudo: &str) -> Result<Allowed> {
     let script = SCRIPT.replace("SUDO", &String::from_utf8_lossy(&quote(sudo.as_bytes())));
     let (ended, text) = shell.capture(script.as_bytes(), LIMIT)?;
     let text = String::from_utf8_lossy(&text).into_owned();
@@ -32,10 +37,10 @@ pub(in super::super) fn refused(shell: &mut dyn Shell, sudo: &str) -> Result<Ans
     ensure!(lines.iter().all(|(_, path)| path.starts_with('/')), "ask what sudo allows: {}", ended.complaint());
     ensure!(!lines.is_empty(), "find what is to be run with sudo: there is none of it");
     let said = complaints::of_sudo(&ended);
-    let is_refused = |status: &str| status != "0" || said.is_some();
-    let refused =
-        lines.iter().find(|(status, _)| *status != "0").or(lines.first()).filter(|(status, _)| is_refused(status));
-    let why = said.as_ref().map_or_else(String::new, |error| format!(": {error}"));
-    let refused = refused.map(|(_, path)| ((*path).to_owned(), why));
-    Ok((refused, lines.iter().map(|(_, path)| (*path).to_owned()).collect()))
+    let refused = lines.iter().find(|(status, _)| *status != "0").or(lines.first().filter(|_| said.is_some()));
+    let refused = refused.map(|(_, path)| match &said {
+        Some(said) => format!("{path} with any arguments: {said}"),
+        None => format!("{path} with any arguments"),
+    });
+    Ok(Allowed { programs: lines.iter().map(|(_, path)| (*path).to_owned()).collect(), refused })
 }
