@@ -6,7 +6,7 @@ use std::process::Command;
 
 use super::support::env::{TestEnv, finish};
 use super::support::sshd::{Account, KeyType, Login, Sshd};
-use super::{PASSWORD, SOURCE, check, env, fails, pinned, text, with_key};
+use super::{PASSWORD, SOURCE, check, env, fails, pinned, text, with_key, with_store};
 
 const KEYS: [KeyType; 3] = [KeyType::Ed25519, KeyType::Ecdsa, KeyType::Rsa];
 
@@ -27,8 +27,7 @@ fn configure(env: &TestEnv, table: &str) {
 
 #[test]
 fn any_key_of_a_server_may_be_pinned() {
-    let (server, env) = (Sshd::builder().host_keys(&KEYS).start(), TestEnv::new());
-    env.onboard_store();
+    let (server, env) = (Sshd::builder().host_keys(&KEYS).start(), with_store());
     let first = server.fingerprint(KeyType::Ed25519);
     for kind in KEYS {
         configure(&env, &with_key(&server).replace(&first, &server.fingerprint(kind)));
@@ -42,8 +41,7 @@ fn any_key_of_a_server_may_be_pinned() {
 
 #[test]
 fn known_hosts_are_found_whatever_else_the_file_has() {
-    let (server, env) = (Sshd::builder().host_keys(&KEYS).start(), TestEnv::new());
-    env.onboard_store();
+    let (server, env) = (Sshd::builder().host_keys(&KEYS).start(), with_store());
     let file = env.path("known_hosts");
     let lines = text(&server.known_hosts());
     let odd = format!(
@@ -69,8 +67,7 @@ fn known_hosts_are_found_whatever_else_the_file_has() {
 
 #[test]
 fn host_that_is_not_known_is_refused_and_not_learnt() {
-    let (server, env) = (Sshd::builder().start(), TestEnv::new());
-    env.onboard_store();
+    let (server, env) = (Sshd::builder().start(), with_store());
     let file = env.path("known_hosts");
     configure(&env, &known(&server, &file));
     check(&env).fails(&["read the known hosts in", "known_hosts: "]);
