@@ -6,7 +6,7 @@ use std::process::Command;
 
 use super::support::env::{TestEnv, finish};
 use super::support::sshd::{Account, KeyType, Login, Sshd};
-use super::{PASSWORD, SOURCE, check, env, fails, pinned, text, with_key, with_store};
+use super::{PASSWORD, SOURCE, check, env, fails, pinned, text, with_key, with_store, with_store_and};
 
 const KEYS: [KeyType; 3] = [KeyType::Ed25519, KeyType::Ecdsa, KeyType::Rsa];
 
@@ -37,6 +37,17 @@ fn any_key_of_a_server_may_be_pinned() {
     configure(&env, &with_key(&server).replace(&first, &another));
     let shown = KEYS.map(|kind| server.fingerprint(kind));
     check(&env).fails(&[&shown[..].iter().map(String::as_str).collect::<Vec<_>>()[..], &[&another]].concat());
+}
+
+#[test]
+fn pinned_key_is_looked_for_once_in_a_run() {
+    let server = Sshd::builder().host_keys(&KEYS).start();
+    let table = with_key(&server).replace(&server.fingerprint(KeyType::Ed25519), &server.fingerprint(KeyType::Rsa));
+    let dump = "[[ssh.box.dump]]\ncommand = [\"true\"]\nfile = \"empty\"\n";
+    let env = with_store_and(&format!("{table}{SOURCE}{dump}"));
+    super::backup(&env).code(0);
+    // Two other keys come before it at first; the dump has a connection of its own.
+    assert_eq!(server.daemon.log().matches("Connection from").count(), 3 + 1, "{}", server.daemon.log());
 }
 
 #[test]
