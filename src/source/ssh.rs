@@ -107,7 +107,7 @@ impl Ssh {
         let mut reached = self.reached.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((host, connection)) = reached.as_mut() {
             let host = host.clone();
-            let connection = connection.take().map_or_else(|| host.connect(), Ok)?;
+            let connection = connection.take().filter(Connection::is_fresh).map_or_else(|| host.connect(), Ok)?;
             return Ok((host, connection));
         }
         let (host, connection) = Host::reach(&self.config.login, self.config.sudo)?;

@@ -4,7 +4,7 @@
 use std::fs;
 use std::time::Duration;
 
-use rustix::process::{Signal, kill_process};
+use rustix::process::{Pid, Signal, kill_process};
 
 use super::support::daemon::Daemon;
 use super::support::env::TestEnv;
@@ -103,14 +103,19 @@ fn program_that_is_ended_there_leaves_no_point() {
     for ((program, script), reason) in [(TAR, "tar"), (FIND, "Killed")] {
         let held = Held::start(program, script, "");
         let run = held.half_way();
-        // The shell in its place ends, and what is below it.
-        for process in held.server.sessions() {
-            if fs::read_to_string(format!("/proc/{}/cmdline", process.as_raw_nonzero()))
-                .is_ok_and(|line| line.contains(program) || line.starts_with("sleep"))
-            {
+        // The shell in its place, and what it runs: it may be about to start more.
+        let is_of_it = |process: &Pid| {
+            let line = fs::read_to_string(format!("/proc/{}/cmdline", process.as_raw_nonzero())).unwrap_or_default();
+            line.contains(program) || line.starts_with("sleep")
+        };
+        wait_for(|| {
+            let left: Vec<Pid> = held.server.sessions().into_iter().filter(is_of_it).collect();
+            for &process in &left {
+                // It may have ended by itself.
                 let _ = kill_process(process, Signal::KILL);
             }
-        }
+            left.is_empty()
+        });
         held.fails_and_goes_on(run, &[reason]);
     }
 }

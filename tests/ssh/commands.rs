@@ -9,6 +9,7 @@ use super::support::env::TestEnv;
 use super::support::sshd::Sshd;
 use super::{
     backup, env, failed, fails, item_of, noise, points, running, saves, start_backup, text, wait_for, with_key,
+    with_store_and,
 };
 
 /// A server, and a backup of `source` with these lines in its table; `dumps` are tables behind it.
@@ -140,7 +141,7 @@ fn saves_with_dumps(env: &TestEnv) {
 #[test]
 fn dump_alone_is_a_backup() {
     let server = Sshd::builder().start();
-    let env = TestEnv::with_store_and(&format!("{}{}", with_key(&server), dump("[\"echo\", \"all\"]", "all.sql")));
+    let env = with_store_and(&format!("{}{}", with_key(&server), dump("[\"echo\", \"all\"]", "all.sql")));
     saves_with_dumps(&env);
     assert_eq!(saved(&env, "/dumps/all.sql"), b"all\n");
 }

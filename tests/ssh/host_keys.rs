@@ -6,7 +6,7 @@ use std::process::Command;
 
 use super::support::env::{TestEnv, finish};
 use super::support::sshd::{Account, KeyType, Login, Sshd};
-use super::{PASSWORD, SOURCE, check, env, fails, pinned, text, with_key};
+use super::{PASSWORD, SOURCE, check, env, fails, pinned, text, with_key, with_store, with_store_and};
 
 const KEYS: [KeyType; 3] = [KeyType::Ed25519, KeyType::Ecdsa, KeyType::Rsa];
 
@@ -27,8 +27,7 @@ fn configure(env: &TestEnv, table: &str) {
 
 #[test]
 fn any_key_of_a_server_may_be_pinned() {
-    let (server, env) = (Sshd::builder().host_keys(&KEYS).start(), TestEnv::new());
-    env.onboard_store();
+    let (server, env) = (Sshd::builder().host_keys(&KEYS).start(), with_store());
     let first = server.fingerprint(KeyType::Ed25519);
     for kind in KEYS {
         configure(&env, &with_key(&server).replace(&first, &server.fingerprint(kind)));
@@ -41,9 +40,19 @@ fn any_key_of_a_server_may_be_pinned() {
 }
 
 #[test]
+fn pinned_key_is_looked_for_once_in_a_run() {
+    let server = Sshd::builder().host_keys(&KEYS).start();
+    let table = with_key(&server).replace(&server.fingerprint(KeyType::Ed25519), &server.fingerprint(KeyType::Rsa));
+    let dump = "[[ssh.box.dump]]\ncommand = [\"true\"]\nfile = \"empty\"\n";
+    let env = with_store_and(&format!("{table}{SOURCE}{dump}"));
+    super::backup(&env).code(0);
+    // Two other keys come before it at first; the dump has a connection of its own.
+    assert_eq!(server.daemon.log().matches("Connection from").count(), 3 + 1, "{}", server.daemon.log());
+}
+
+#[test]
 fn known_hosts_are_found_whatever_else_the_file_has() {
-    let (server, env) = (Sshd::builder().host_keys(&KEYS).start(), TestEnv::new());
-    env.onboard_store();
+    let (server, env) = (Sshd::builder().host_keys(&KEYS).start(), with_store());
     let file = env.path("known_hosts");
     let lines = text(&server.known_hosts());
     let odd = format!(
@@ -69,8 +78,7 @@ fn known_hosts_are_found_whatever_else_the_file_has() {
 
 #[test]
 fn host_that_is_not_known_is_refused_and_not_learnt() {
-    let (server, env) = (Sshd::builder().start(), TestEnv::new());
-    env.onboard_store();
+    let (server, env) = (Sshd::builder().start(), with_store());
     let file = env.path("known_hosts");
     configure(&env, &known(&server, &file));
     check(&env).fails(&["read the known hosts in", "known_hosts: "]);

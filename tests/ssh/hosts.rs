@@ -7,7 +7,7 @@ use super::support::daemon::free_ports;
 use super::support::env::TestEnv;
 use super::support::netns::Network;
 use super::support::sshd::Sshd;
-use super::{SOURCE, backup, check, env, fails, pinned, with_key};
+use super::{SOURCE, backup, check, env, fails, pinned, with_key, with_store};
 
 /// A pin that no machine has.
 const NOBODY: &str = "host-key = \"SHA256:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA\"\n";
@@ -27,8 +27,7 @@ fn does_not_answer(env: &TestEnv, table: &str, reason: &str) {
 
 #[test]
 fn name_that_nobody_has_and_port_where_nobody_listens() {
-    let env = TestEnv::new();
-    env.onboard_store();
+    let env = with_store();
     let agent = "agent = true\nconnect-timeout = \"5s\"\n";
     does_not_answer(
         &env,
@@ -56,8 +55,7 @@ fn host_that_is_off() {
 fn host_that_takes_the_connection_and_says_nothing() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
-    let env = TestEnv::new();
-    env.onboard_store();
+    let env = with_store();
     let table =
         format!("[ssh.box]\nhost = \"127.0.0.1\"\nport = {port}\n{NOBODY}agent = true\nconnect-timeout = \"1s\"\n");
     let begun = Instant::now();
@@ -70,8 +68,7 @@ fn host_that_takes_the_connection_and_says_nothing() {
 fn host_that_falls_silent_while_somebody_logs_in_is_not_away() {
     let asks = "AuthorizedKeysCommand /bin/sleep 3600\nAuthorizedKeysCommandUser root";
     let (server, other) = (Sshd::builder().config(asks).start(), Sshd::start());
-    let env = TestEnv::new();
-    env.onboard_store();
+    let env = with_store();
     let key = other.key_file();
     let table = pinned(&server);
     env.configure(&format!(

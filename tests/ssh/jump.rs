@@ -2,7 +2,7 @@
 
 use super::support::env::TestEnv;
 use super::support::sshd::{Account, KeyType, Sshd};
-use super::{SOURCE, backup, check, fails, noise, saves, with_key};
+use super::{SOURCE, backup, check, fails, noise, saves, with_key, with_store};
 
 struct Both {
     bastion: Sshd,
@@ -15,8 +15,7 @@ impl Both {
         let bastion = Sshd::builder().account(Account::new("jump")).bastion().start();
         let server = Sshd::builder().start();
         bastion.authorize(&server.key_file());
-        let env = TestEnv::new();
-        env.onboard_store();
+        let env = with_store();
         let both = Self { bastion, server, env };
         both.configure(&both.bastion.fingerprint(KeyType::Ed25519), "");
         both

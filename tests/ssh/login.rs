@@ -7,7 +7,7 @@ use std::path::Path;
 use super::support::env::TestEnv;
 use super::support::ssh_agent::SshAgent;
 use super::support::sshd::{Account, KeyType, Login, PASSPHRASE, Sshd};
-use super::{PASSWORD, SOURCE, check, fails, pinned, saves};
+use super::{PASSWORD, SOURCE, check, fails, pinned, saves, with_store};
 
 fn configure(env: &TestEnv, server: &Sshd, lines: &str) {
     env.configure(&format!("{}{lines}\n{SOURCE}", pinned(server)));
@@ -20,8 +20,7 @@ fn key_file(key: &Path) -> String {
 /// A server of somebody with [`PASSWORD`], and an environment with that in the file `box.password`.
 fn with_password(login: Login) -> (Sshd, TestEnv) {
     let server = Sshd::builder().account(Account::new("alice").password(PASSWORD)).login(login).start();
-    let env = TestEnv::new();
-    env.onboard_store();
+    let env = with_store();
     env.write_secret("box.password", PASSWORD);
     env.write_secret("wrong.password", "a guess");
     (server, env)
@@ -42,8 +41,7 @@ fn keys_of_all_types_let_in() {
 
 #[test]
 fn locked_key_needs_its_passphrase() {
-    let (server, env) = (Sshd::builder().start(), TestEnv::new());
-    env.onboard_store();
+    let (server, env) = (Sshd::builder().start(), with_store());
     for kind in [KeyType::Ed25519, KeyType::Rsa] {
         let key = key_file(&server.new_key(kind, true));
         env.write_secret("passphrase", PASSPHRASE);
@@ -58,8 +56,7 @@ fn locked_key_needs_its_passphrase() {
 
 #[test]
 fn key_that_is_not_taken_is_told_with_what_the_server_offers() {
-    let (server, env) = (Sshd::builder().start(), TestEnv::new());
-    env.onboard_store();
+    let (server, env) = (Sshd::builder().start(), with_store());
     let other = Sshd::start();
     let key = key_file(&other.key_file());
     configure(&env, &server, &key);
@@ -69,8 +66,7 @@ fn key_that_is_not_taken_is_told_with_what_the_server_offers() {
 
 #[test]
 fn key_file_that_is_open_to_others_or_missing_is_refused() {
-    let (server, env) = (Sshd::builder().start(), TestEnv::new());
-    env.onboard_store();
+    let (server, env) = (Sshd::builder().start(), with_store());
     let key = server.key_file();
     configure(&env, &server, &key_file(&key));
     fs::set_permissions(&key, fs::Permissions::from_mode(0o640)).unwrap();
@@ -83,8 +79,7 @@ fn key_file_that_is_open_to_others_or_missing_is_refused() {
 
 #[test]
 fn agent_lets_in_with_keys_of_all_types() {
-    let (server, env) = (Sshd::builder().start(), TestEnv::new());
-    env.onboard_store();
+    let (server, env) = (Sshd::builder().start(), with_store());
     configure(&env, &server, "agent = true");
     check(&env).fails(&["ask the agent"]).hints("Is $SSH_AUTH_SOCK set?");
     for kind in [KeyType::Ecdsa, KeyType::Rsa] {

@@ -9,7 +9,7 @@ use std::process::{Child, Command, Stdio};
 use super::support::env::TestEnv;
 use super::support::outcome::Outcome;
 use super::support::sshd::{Account, KeyType, Login, Sshd};
-use super::{PASSWORD, check, text};
+use super::{PASSWORD, check, text, with_store};
 
 /// A machine of alice, who has a password and something to back up, and an environment with a store.
 struct New {
@@ -22,8 +22,7 @@ impl New {
     fn start(build: impl FnOnce(super::support::sshd::Builder) -> super::support::sshd::Builder) -> Self {
         let alice = Account::new("alice").password(PASSWORD).file("data/letter", "Dear reader");
         let server = build(Sshd::builder().account(alice).login(Login::KeyOrPassword)).start();
-        let env = TestEnv::new();
-        env.onboard_store();
+        let env = with_store();
         env.write_secret("box.password", PASSWORD);
         let data = server.home("alice").join("data");
         Self { server, env, data }

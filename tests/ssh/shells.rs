@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use super::support::env::TestEnv;
 use super::support::sshd::{Account, Sshd};
 use super::support::tree;
-use super::{backup, check, env, fails, points, saves, with_key};
+use super::{backup, check, env, fails, points, saves, with_key, with_store_and};
 
 const NOISE: &str = "printf 'noise of the shell'\nprintf 'and on standard error' >&2\n";
 
@@ -20,7 +20,7 @@ fn her_own(server: &Sshd, table: &str) -> (TestEnv, PathBuf) {
     own.args(["-R", "--reference"]).arg(server.home("alice")).arg(&data);
     super::support::env::finish(own).code(0);
     let table = format!("{}{table}paths = [\"{}\"]\n", with_key(server), data.display());
-    (TestEnv::with_store_and(&table), data)
+    (with_store_and(&table), data)
 }
 
 #[track_caller]

@@ -22,6 +22,9 @@ const PIECE: usize = 32 << 10;
 /// How often a silent machine is asked whether it is there.
 const KEEPALIVE: Duration = Duration::from_secs(15);
 
+/// How long a connection may lie idle and still be used: a server, or a router on the way, may have given it up since.
+const FRESH: Duration = Duration::from_secs(5);
+
 /// What is kept of what a script writes to standard error, in bytes.
 pub(super) const COMPLAINTS: usize = 1 << 20;
 
@@ -31,6 +34,8 @@ pub(super) struct Connection {
     socket: OwnedFd,
     host: String,
     idle_timeout: Duration,
+    /// When it was used last.
+    used: Instant,
 }
 
 /// The machine is there, and runs no commands for this user.
@@ -71,7 +76,12 @@ impl Connection {
         }
         session.set_timeout(u32::try_from(login.idle_timeout.as_millis()).unwrap_or(u32::MAX).max(1));
         session.set_keepalive(true, u32::try_from(KEEPALIVE.as_secs()).unwrap_or(15));
-        Ok(Self { session, socket, host: login.host.clone(), idle_timeout: login.idle_timeout })
+        Ok(Self { session, socket, host: login.host.clone(), idle_timeout: login.idle_timeout, used: Instant::now() })
+    }
+
+    /// Whether it can be taken for one that still is.
+    pub(super) fn is_fresh(&self) -> bool {
+        self.used.elapsed() < FRESH
     }
 
     /// Opens SFTP on the connection.
@@ -128,6 +138,7 @@ impl Shell for Connection {
             Ok(_) => self.session.set_blocking(true),
             Err(_) => self.cut(),
         }
+        self.used = Instant::now();
         ended
     }
 }

@@ -1,8 +1,10 @@
 //! The way to a machine: TCP, perhaps through another machine, and the handshake, at whose end it is known who answers.
 
+use std::collections::BTreeMap;
 use std::net::{TcpStream, ToSocketAddrs};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Error, Result, anyhow};
@@ -79,10 +81,18 @@ pub fn host_keys(login: &SshLogin) -> Result<Vec<ShownKey>> {
     Ok(keys)
 }
 
+/// Of which types the keys are that machines were recognised by, in this run: asked for first, they are shown at once. A server may shut out
+/// who shakes hands and goes away too often (`PerSourcePenalties` of OpenSSH).
+static RECOGNISED: Mutex<BTreeMap<(String, u16), &'static str>> = Mutex::new(BTreeMap::new());
+
 /// Shakes hands until the pinned key was shown, or all that there are.
 fn verified(stage: &Stage<'_>, shake: impl Fn(&str) -> Result<Link>) -> Result<Link> {
+    let machine = (stage.host.to_owned(), stage.port);
+    let recognised = || RECOGNISED.lock().unwrap_or_else(PoisonError::into_inner);
+    let first = recognised().get(&machine).copied();
     let mut seen = Vec::new();
     let mut types = TYPES.to_vec();
+    types.sort_by_key(|&names| Some(names) != first);
     loop {
         let link = match shake(&types.join(",")) {
             Ok(link) => link,
@@ -90,12 +100,16 @@ fn verified(stage: &Stage<'_>, shake: impl Fn(&str) -> Result<Link>) -> Result<L
             Err(error) if !seen.is_empty() && is_caused_by::<NothingInCommon>(&error) => break,
             Err(error) => return Err(error),
         };
+        let name = link.session.methods(MethodType::HostKey).unwrap_or_default().to_owned();
+        let is_of = |names: &&str| names.split(',').any(|one| one == name);
         if host_key::judge(&link.session, stage.host, stage.port, stage.host_key)? == Judgement::Right {
+            if let Some(names) = types.into_iter().find(is_of) {
+                recognised().insert(machine, names);
+            }
             return Ok(link);
         }
-        let name = link.session.methods(MethodType::HostKey).unwrap_or_default().to_owned();
         seen.push(host_key::shown(&link.session)?);
-        types.retain(|names| !names.split(',').any(|one| one == name));
+        types.retain(|names| !is_of(names));
         if types.is_empty() {
             break;
         }

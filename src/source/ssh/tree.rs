@@ -47,7 +47,7 @@ impl Shared {
     /// A connection for one piece of work.
     pub(super) fn connection(&self) -> Result<Connection> {
         let kept = self.connection.lock().unwrap_or_else(PoisonError::into_inner).take();
-        kept.map_or_else(|| self.host.connect(), Ok)
+        kept.filter(Connection::is_fresh).map_or_else(|| self.host.connect(), Ok)
     }
 }
 
