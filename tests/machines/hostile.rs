@@ -5,8 +5,6 @@ use std::fs;
 use std::io::Write;
 use std::path::Path;
 
-use flate2::Compression;
-use flate2::write::GzEncoder;
 use tar::{Builder, EntryType, Header};
 
 use crate::bench::{Machine, problems, sh};
@@ -168,8 +166,6 @@ fn fabulist() -> Machine {
     machine
 }
 
-const HEAD: &str = "755/0/0/1/1.0/1.0/7/1/1";
-
 /// Entries as find would print them: letter, path below the source or from the root, and where it leads.
 fn listing(machine: &Machine, entries: &[(&str, &str, &str)]) -> Vec<u8> {
     let mut listing = Vec::new();
@@ -179,7 +175,7 @@ fn listing(machine: &Machine, entries: &[(&str, &str, &str)]) -> Vec<u8> {
             None if name.is_empty() => machine.source(),
             None => machine.source().join(name),
         };
-        write!(listing, "{kind}/{HEAD}\0{}\0{target}\0", path.display()).unwrap();
+        write!(listing, "7/1/1.0/1.0/{kind}/755/0/0/1/1\0{target}\0{}\0", path.display()).unwrap();
     }
     listing
 }
@@ -211,22 +207,18 @@ fn listing_of_what_cannot_be_there_is_refused() {
 #[test]
 fn listing_without_end_does_not_use_up_the_memory() {
     let machine = fabulist();
-    let entries = "my $i = 0; while (1) { print \"f/644/0/0/1/1.0/1.0/7/1/1\\0SOURCE/\", $i++, \"\\0\\0\" }";
-    let begin = "printf 'd/755/0/0/1/1.0/1.0/7/1/1\\0SOURCE\\0\\0'";
+    let entries = "my $i = 0; while (1) { print \"7/1/1.0/1.0/f/644/0/0/1/1\\0\\0SOURCE/\", $i++, \"\\0\" }";
+    let begin = "printf '7/1/1.0/1.0/d/755/0/0/1/1\\0\\0SOURCE\\0'";
     machine.set_program(
         "find",
         &format!("case $1 in /*) {begin}; exec perl -e '{entries}';; *) exec /usr/bin/find \"$@\";; esac"),
     );
     // What is small when it is packed is large for who unpacks it.
-    let mut bomb = GzEncoder::new(Vec::new(), Compression::fast());
-    for _ in 0..2000 {
-        bomb.write_all(&[b'x'; 1 << 20]).unwrap();
-    }
-    fs::write(machine.path("bomb"), bomb.finish().unwrap()).unwrap();
-    for (gzip, why) in
-        [("exec /usr/bin/gzip \"$@\"", "free memory"), ("cat >/dev/null & exec cat SOURCE/../bomb", "too long")]
+    sh(&format!("head -c 100000000 /dev/zero | tr '\\0' x | xz -0 > {}", machine.path("bomb").display()));
+    for (xz, why) in
+        [("exec /usr/bin/xz \"$@\"", "free memory"), ("cat >/dev/null & exec cat SOURCE/../bomb", "too long")]
     {
-        machine.set_program("gzip", gzip);
+        machine.set_program("xz", xz);
         let mut command = machine.env.command("prlimit");
         let plain = machine.env.holdall(["backup", "--json", "ssh.there"]);
         command.arg("--data=300000000").arg(plain.get_program()).args(plain.get_args());
