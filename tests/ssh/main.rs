@@ -13,6 +13,7 @@ mod onboard;
 mod shells;
 #[path = "../support/mod.rs"]
 mod support;
+mod terminal;
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -1,14 +1,14 @@
 //! `holdall onboard ssh` as a newcomer meets it, up to the file that comes back.
 
 use std::fs;
-use std::io::{Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 
 use super::support::env::TestEnv;
 use super::support::outcome::Outcome;
 use super::support::sshd::{Account, KeyType, Login, Sshd};
+use super::terminal::Terminal;
 use super::{PASSWORD, check, text, with_store};
 
 /// A machine of alice, who has a password and something to back up, and an environment with a store.
@@ -216,44 +216,6 @@ fn lines_for_sudo_are_shown_and_are_the_ones_that_it_takes() {
     after.env.run(["backup"]).code(0);
     let spec = format!("ssh.box:{}/secret", after.data.display());
     assert_eq!(after.env.run(["dump", &spec]).code(0).stdout, "of root");
-}
-
-/// holdall on a terminal, typed to as it asks.
-struct Terminal {
-    child: Child,
-    shown: String,
-}
-
-impl Terminal {
-    fn start(env: &TestEnv, words: &[String]) -> Self {
-        let holdall = env!("CARGO_BIN_EXE_holdall");
-        let words: Vec<String> =
-            [holdall].into_iter().chain(words.iter().map(String::as_str)).map(|word| format!("'{word}'")).collect();
-        let mut command = env.command("script");
-        command.args(["--quiet", "--return", "--echo", "never", "--command", &words.join(" "), "/dev/null"]);
-        let child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
-        Self { child, shown: String::new() }
-    }
-
-    /// Waits for this text, and types.
-    #[track_caller]
-    fn type_at(&mut self, text: &str, answer: &str) {
-        let mut byte = [0; 1];
-        while !self.shown.ends_with(text) {
-            let count = self.child.stdout.as_mut().unwrap().read(&mut byte).unwrap();
-            assert!(count > 0, "it did not ask {text:?}: {}", self.shown);
-            self.shown.push(char::from(byte[0]));
-        }
-        writeln!(self.child.stdin.as_mut().unwrap(), "{answer}").unwrap();
-    }
-
-    /// The exit code, and all that was shown.
-    fn end(mut self) -> (Option<i32>, String) {
-        let mut rest = Vec::new();
-        self.child.stdout.take().unwrap().read_to_end(&mut rest).unwrap();
-        let status = self.child.wait().unwrap();
-        (status.code(), self.shown + &String::from_utf8_lossy(&rest))
-    }
 }
 
 #[test]
