@@ -39,13 +39,26 @@ pub(super) fn list(tools: &Tools, roots: &[PathBuf], leave_out: &LeaveOut, sudo:
     argv
 }
 
+/// Leaves out what only a record beside the header could hold of times.
+const TIMELESS: &str = "--pax-option=delete=atime,delete=ctime,delete=mtime";
+
 /// Reads the files whose names come on standard input, each up to a NUL, and writes them as an archive.
 pub(super) fn read(tools: &Tools) -> Argv {
     let mut argv = vec![tools.tar.clone().unwrap_or_default()];
     argv.extend(
-        // What is said of names counts for those that come behind it.
-        ["--create", "--file=-", "--format=pax", "--null", "--no-unquote", "--no-recursion", "--files-from=-"]
-            .map(str::to_owned),
+        // What is said of names counts for those that come behind it. The listing has the times: without them most files need no more than the
+        // plain header, a quarter of what they would.
+        [
+            "--create",
+            "--file=-",
+            "--format=pax",
+            TIMELESS,
+            "--null",
+            "--no-unquote",
+            "--no-recursion",
+            "--files-from=-",
+        ]
+        .map(str::to_owned),
     );
     if tools.tar_has_xattrs {
         argv.extend(["--xattrs", "--acls"].map(str::to_owned));
