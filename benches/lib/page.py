@@ -26,7 +26,7 @@ HEADS = {
 }
 # Peaks are to be no higher than restic's, stores larger by no more than 2 %.
 MOST_PEAK, MOST_STORED = 1.0, 1.02
-# Over SSH holdall is to send and receive no more than rsync does; how often TCP acknowledges differs that much from run to run.
+# Over SSH holdall is to send and receive no more than rsync does when nothing changed.
 MOST_WIRE = 1.0
 # A load average above it, before the first run, means that something else had the processor.
 QUIET = 0.5
