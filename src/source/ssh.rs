@@ -189,10 +189,10 @@ impl Ssh {
         let posix::sudo::Allowed { programs, refused } = posix::sudo::ask(connection, sudo)?;
         let Some(refused) = refused else { return Ok(()) };
         let (name, user) = (&self.config.login.host, &host.tools.user);
-        let lines = sudoers::programs(user, &programs)?;
+        let lines = to_be_added(&sudoers::programs(user, &programs)?);
         Err(anyhow!("sudo on {name} does not let {user} run {refused}")).hint(format!(
             "{name} lacks GNU find or tar. With both, lines that allow two commands word by word would be enough; without, `find` may run \
-             anything as root for {user}. If that is right, put these lines into a file of /etc/sudoers.d there, with visudo:\n{lines}"
+             anything as root for {user}. If that is right: {lines}"
         ))
     }
 
@@ -213,13 +213,9 @@ impl Ssh {
             if ended.status != 0 || said.is_some() {
                 let why = said.map_or_else(String::new, |said| format!(": {said}"));
                 let program = String::from_utf8_lossy(&argv[0]).into_owned();
-                let lines = sudoers::lines(user, commands)?;
-                return Err(anyhow!("sudo on {} does not let {user} run {program}{why}", self.config.login.host)).hint(
-                    format!(
-                        "Type there, as root, visudo -f /etc/sudoers.d/holdall and add these lines:\n{}",
-                        lines.trim_end()
-                    ),
-                );
+                let lines = to_be_added(&sudoers::lines(user, commands)?);
+                return Err(anyhow!("sudo on {} does not let {user} run {program}{why}", self.config.login.host))
+                    .hint(lines);
             }
         }
         Ok(())
@@ -246,6 +242,12 @@ impl Ssh {
         }
         Ok(())
     }
+}
+
+/// What to do with lines for sudoers. They are indented, so that they can be copied from where they are shown.
+fn to_be_added(lines: &str) -> String {
+    let lines: String = lines.lines().map(|line| format!("\n  {line}")).collect();
+    format!("Type there, as root, visudo -f /etc/sudoers.d/holdall and add these lines:{lines}")
 }
 
 fn run_after(login: &crate::config::SshLogin, argv: &[String]) -> Result<()> {

@@ -205,11 +205,13 @@ fn lines_for_sudo_are_shown_and_are_the_ones_that_it_takes() {
     new.env.write("secret", "of root");
     let refused = new.onboard("box", &["--sudo", "--password-file", "box.password"]).code(1);
     let refused = refused.stderr_has("sudo on 127.0.0.1 does not let alice run /usr/bin/find");
-    let hints: Vec<&str> = refused.stderr.lines().filter_map(|line| line.strip_prefix("hint: ")).collect();
-    assert_eq!(hints[0], "Put these lines into a file of /etc/sudoers.d there, with visudo:");
+    let hint = "hint: Type there, as root, visudo -f /etc/sudoers.d/holdall and add these lines:\n";
+    let (_, printed) = refused.stderr.split_once(hint).unwrap_or_else(|| panic!("{}", refused.stderr));
+    let printed: Vec<&str> = printed.lines().map_while(|line| line.strip_prefix("  ")).collect();
+    assert_eq!(printed.len(), 3, "{printed:?}");
     assert!(!text(&new.env.config_file()).contains("[ssh.box]"));
     // As whoever typed them would have it.
-    let mut after = New::start(|builder| builder.sudoers(&hints[1..].join("\n")));
+    let mut after = New::start(|builder| builder.sudoers(&printed.join("\n")));
     after.data = new.data.clone();
     after.onboard("box", &["--sudo", "--password-file", "box.password"]).code(0).stderr_has("1 files, ");
     check(&after.env).ready();
