@@ -12,7 +12,7 @@ use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 
 use super::commands::{self, Argv, FORMAT};
 use super::complaints;
@@ -26,6 +26,9 @@ use crate::source::Problem;
 
 /// What a string may have at most, in bytes: more than a path and a link can.
 const LONGEST: usize = 64 << 10;
+
+/// How much is passed over behind something that is no listing, in bytes.
+const MOST_BEHIND: usize = 64 << 10;
 
 /// What to list.
 pub(super) struct Request<'r> {
@@ -51,14 +54,25 @@ pub(super) fn list(shell: &mut dyn Shell, request: &Request<'_>) -> Result<(List
     let script = script(tools, &above(roots), &find);
     let mut reader = Reader::new(request);
     let mut unpacker = Unpacker::new(tools);
-    let ended =
-        shell.run(&script, &mut io::empty(), &mut |bytes| unpacker.push(bytes, &mut |bytes| reader.take(bytes)))?;
-    if let Err(error) = unpacker.finish(&mut |bytes| reader.take(bytes)) {
-        return Err(match ended.complaint() {
-            complaint if complaint.is_empty() => error,
-            complaint => anyhow!(complaint).context(format!("{error:#}")),
-        });
-    }
+    let (mut failure, mut behind) = (None, 0);
+    let ran = shell.run(&script, &mut io::empty(), &mut |bytes| {
+        if failure.is_none() {
+            failure = unpacker.push(bytes, &mut |bytes| reader.take(bytes)).err();
+        } else {
+            behind += bytes.len();
+        }
+        // What is said of find that was ended in the middle comes right behind it.
+        ensure!(behind <= MOST_BEHIND, "the machine does not end");
+        Ok(())
+    });
+    let failure = failure.or_else(|| unpacker.finish(&mut |bytes| reader.take(bytes)).err().filter(|_| ran.is_ok()));
+    let ended = match (failure, ran) {
+        (None, ran) => ran?,
+        (Some(error), Ok(ended)) if !ended.complaint().is_empty() => {
+            return Err(anyhow!(ended.complaint()).context(format!("{error:#}")));
+        }
+        (Some(error), _) => return Err(error),
+    };
     match reader.end {
         // 1: it could not look at everything, and has said at what.
         Some(0 | 1) => {}
