@@ -60,17 +60,14 @@ fn named(line: &[u8]) -> Option<Problem> {
     let (path, error) = match line.first()? {
         b'\'' | b'`' => {
             let end = line.windows(2).rposition(|window| window == b"':")?;
-            (&line[1..end], line.get(end + 3..)?)
+            (unescaped(&line[1..end]), line.get(end + 3..)?)
         }
-        b'/' => {
-            let end = line.windows(2).position(|window| window == b": ")?;
-            (&line[..end], &line[end + 2..])
-        }
+        b'/' => split_escaped(line)?,
         _ => return None,
     };
     let error = String::from_utf8_lossy(error).into_owned();
     let has_vanished = error.ends_with("No such file or directory") || error.contains("File removed before we read it");
-    let path = PathBuf::from(std::ffi::OsString::from_vec(unescaped(path)));
+    let path = PathBuf::from(std::ffi::OsString::from_vec(path));
     // Nobody misses a socket.
     if error == "socket ignored" {
         return None;
@@ -84,41 +81,64 @@ fn named(line: &[u8]) -> Option<Problem> {
     })
 }
 
-/// A name as GNU's programs escape it in their messages (quotearg of gnulib, styles `escape` and `locale`).
-fn unescaped(name: &[u8]) -> Vec<u8> {
-    let mut plain = Vec::new();
-    let mut rest = name;
-    while let Some((&byte, behind)) = rest.split_first() {
-        rest = behind;
-        let Some(&next) = behind.first().filter(|_| byte == b'\\') else {
-            plain.push(byte);
-            continue;
-        };
-        let digits = behind.get(..3).filter(|digits| digits.iter().all(|digit| (b'0'..=b'7').contains(digit)));
-        if let Some(digits) = digits {
-            let value = digits.iter().fold(0_u32, |value, digit| value * 8 + u32::from(digit - b'0'));
-            plain.push(value as u8);
-            rest = &behind[3..];
-            continue;
+/// `NAME: Cannot open: File exists` of GNU tar, the name with backslashes where it has something odd, colons among that.
+pub(super) fn split_escaped(said: &[u8]) -> Option<(Vec<u8>, &[u8])> {
+    let mut name = Vec::new();
+    let mut left = said;
+    loop {
+        if let [b':', b' ', error @ ..] = left {
+            return (!name.is_empty()).then_some((name, error));
         }
-        rest = &behind[1..];
-        plain.push(match next {
-            b'a' => 7,
-            b'b' => 8,
-            b't' => b'\t',
-            b'n' => b'\n',
-            b'v' => 11,
-            b'f' => 12,
-            b'r' => b'\r',
-            other => other,
-        });
+        let (byte, rest) = next_unescaped(left)?;
+        name.push(byte);
+        left = rest;
+    }
+}
+
+/// A name that has backslashes where it has something odd.
+fn unescaped(mut name: &[u8]) -> Vec<u8> {
+    let mut plain = Vec::new();
+    while let Some((byte, rest)) = next_unescaped(name) {
+        plain.push(byte);
+        name = rest;
     }
     plain
+}
+
+/// The next byte of a name as GNU's programs escape it in their messages (quotearg of gnulib, styles `escape` and `locale`), and what is behind it.
+fn next_unescaped(name: &[u8]) -> Option<(u8, &[u8])> {
+    Some(match name {
+        [b'\\', a @ b'0'..=b'3', b @ b'0'..=b'7', c @ b'0'..=b'7', rest @ ..] => {
+            ((a - b'0') << 6 | (b - b'0') << 3 | (c - b'0'), rest)
+        }
+        [b'\\', letter, rest @ ..] => {
+            let byte = match letter {
+                b'a' => 7,
+                b'b' => 8,
+                b't' => b'\t',
+                b'n' => b'\n',
+                b'v' => 11,
+                b'f' => 12,
+                b'r' => b'\r',
+                other => *other,
+            };
+            (byte, rest)
+        }
+        [byte, rest @ ..] => (*byte, rest),
+        [] => return None,
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn name_with_a_colon_ends_where_tar_ends_it() {
+        let found = problems(b"/usr/bin/tar: /etc/a\\: b: Cannot open: Permission denied\n", "tar");
+        assert_eq!(found[0].path, PathBuf::from("/etc/a: b"));
+        assert_eq!(found[0].error, "Cannot open: Permission denied");
+    }
 
     #[test]
     fn names_and_reasons_are_understood() {

@@ -5,10 +5,9 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
 use crate::output::printable;
+use crate::source::ssh::complaints::split_escaped;
+use crate::source::ssh::connection::COMPLAINTS;
 use crate::source::{Problem, Severity};
-
-/// How much of it is kept, in bytes ([`super::Ended`]): what is longer lacks its beginning.
-const KEPT: usize = 1 << 20;
 
 /// What was said.
 #[derive(Debug, Default)]
@@ -24,7 +23,7 @@ pub(super) struct Complaints {
 impl Complaints {
     pub(super) fn read(bytes: &[u8]) -> Self {
         let mut read = Self::default();
-        let is_cut = bytes.len() >= KEPT;
+        let is_cut = bytes.len() >= COMPLAINTS;
         for line in bytes.split(|&byte| byte == b'\n').skip(usize::from(is_cut)).filter(|line| !line.is_empty()) {
             read.take(line);
         }
@@ -120,39 +119,6 @@ fn of_file(said: &[u8]) -> Option<(Vec<u8>, &[u8])> {
     (function < begin && begin <= end).then(|| (said[begin..end].to_vec(), &said[function..]))
 }
 
-/// `NAME: Cannot open: File exists`, the name with backslashes where it has something odd, colons among that.
-fn split_escaped(said: &[u8]) -> Option<(Vec<u8>, &[u8])> {
-    let mut name = Vec::new();
-    let mut left = said;
-    loop {
-        left = match left {
-            [b':', b' ', rest @ ..] => return (!name.is_empty()).then_some((name, rest)),
-            [b'\\', a @ b'0'..=b'3', b @ b'0'..=b'7', c @ b'0'..=b'7', rest @ ..] => {
-                name.push((a - b'0') << 6 | (b - b'0') << 3 | (c - b'0'));
-                rest
-            }
-            [b'\\', letter, rest @ ..] => {
-                name.push(match letter {
-                    b'a' => 7,
-                    b'b' => 8,
-                    b't' => b'\t',
-                    b'n' => b'\n',
-                    b'v' => 11,
-                    b'f' => 12,
-                    b'r' => b'\r',
-                    other => *other,
-                });
-                rest
-            }
-            [byte, rest @ ..] => {
-                name.push(*byte);
-                rest
-            }
-            [] => return None,
-        };
-    }
-}
-
 fn shown(bytes: &[u8]) -> String {
     printable(OsStr::from_bytes(bytes))
 }
@@ -209,7 +175,7 @@ mod tests {
 
     #[test]
     fn half_a_line_is_not_taken_for_one_and_what_is_lost_is_told() {
-        let text = format!("half\n{}", "tar: a: Cannot open: x\n".repeat(KEPT / 23 + 1));
+        let text = format!("half\n{}", "tar: a: Cannot open: x\n".repeat(COMPLAINTS / 23 + 1));
         let complaints = Complaints::read(text.as_bytes());
         assert_eq!(complaints.rest, [""; 0]);
         assert!(complaints.problems.last().unwrap().0.is_none());
