@@ -24,7 +24,9 @@ impl Complaints {
     pub(super) fn read(bytes: &[u8]) -> Self {
         let mut read = Self::default();
         let is_cut = bytes.len() >= COMPLAINTS;
-        for line in bytes.split(|&byte| byte == b'\n').skip(usize::from(is_cut)).filter(|line| !line.is_empty()) {
+        // The beginning is kept ([`super::Ended`]), so the last line may lack its end.
+        let whole = if is_cut { bytes.rsplitn(2, |&byte| byte == b'\n').nth(1).unwrap_or_default() } else { bytes };
+        for line in whole.split(|&byte| byte == b'\n').filter(|line| !line.is_empty()) {
             read.take(line);
         }
         if is_cut {
@@ -175,7 +177,7 @@ mod tests {
 
     #[test]
     fn half_a_line_is_not_taken_for_one_and_what_is_lost_is_told() {
-        let text = format!("half\n{}", "tar: a: Cannot open: x\n".repeat(COMPLAINTS / 23 + 1));
+        let text = format!("{}half", "tar: a: Cannot open: x\n".repeat(COMPLAINTS / 23 + 1));
         let complaints = Complaints::read(text.as_bytes());
         assert_eq!(complaints.rest, [""; 0]);
         assert!(complaints.problems.last().unwrap().0.is_none());
