@@ -34,6 +34,7 @@ mod client_config;
 mod commands;
 mod complaints;
 mod connection;
+mod content;
 pub mod discover;
 mod dump;
 mod excludes;

@@ -19,7 +19,6 @@ use super::shell::Shell;
 use crate::error::Annotate;
 use crate::source::{Problem, Severity};
 
-mod budget;
 mod complaints;
 mod contents;
 mod describe;

@@ -14,12 +14,12 @@ use std::sync::mpsc::{Receiver, sync_channel};
 
 use anyhow::{Context, Result, bail};
 
+use super::content::{BUDGET, Budget};
 use super::listing;
 use crate::source::Content;
 
 mod blocks;
 mod body;
-mod content;
 mod header;
 mod pax;
 mod sparse;
@@ -27,7 +27,6 @@ mod sparse;
 mod tests;
 mod thread;
 
-use content::Budget;
 use thread::Message;
 
 /// How many members may wait.
@@ -100,7 +99,7 @@ impl Members {
     /// Begins to read a stream.
     pub(super) fn read(stream: Box<dyn Read + Send>) -> Result<Self> {
         let (sender, messages) = sync_channel(WAITING);
-        let budget = Arc::new(Budget::default());
+        let budget = Budget::new(BUDGET);
         let shared = Arc::clone(&budget);
         std::thread::Builder::new()
             .name("tar stream".to_owned())

@@ -19,10 +19,10 @@ use std::thread::{self, JoinHandle};
 
 use anyhow::{Context, Result, anyhow};
 
-use super::budget::Budget;
 use super::complaints;
 use super::frames::{Frames, WORD};
 use crate::source::Content;
+use crate::source::ssh::content::{BUDGET, Budget};
 use crate::source::ssh::shell::{Shell, quote};
 
 mod delivery;
@@ -39,9 +39,6 @@ pub(in super::super) struct Wanted {
     /// Its device and inode number as they were listed; `None` when they are not known.
     pub(in super::super) identity: Option<(u64, u64)>,
 }
-
-/// How much of small files may be in memory, in bytes.
-const BUDGET: usize = 32 << 20;
 
 /// How many files may be told of before somebody asks for the next.
 const AHEAD: usize = 256;

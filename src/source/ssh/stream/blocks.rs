@@ -3,7 +3,7 @@
 use std::io::{self, BufReader, Read};
 use std::sync::Arc;
 
-use super::content::Budget;
+use crate::source::ssh::content::{Budget, ended};
 
 /// An archive is made of blocks of so many bytes.
 pub(super) const BLOCK: usize = 512;
@@ -101,11 +101,6 @@ pub(super) fn odd(_: io::Error) -> io::Error {
     malformed("a number in a header is none")
 }
 
-/// The stream ended, and the archive did not.
-pub(super) fn ended() -> io::Error {
-    io::Error::new(io::ErrorKind::UnexpectedEof, "the stream ended in the middle")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -118,13 +113,13 @@ mod tests {
 
     #[test]
     fn length_that_lies_takes_no_more_memory_than_the_stream_has() {
-        let mut blocks = Blocks::new(Box::new(io::repeat(1).take(1000)), &Arc::default());
+        let mut blocks = Blocks::new(Box::new(io::repeat(1).take(1000)), &Budget::new(1));
         assert_eq!(blocks.padded(u64::MAX).unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
     }
 
     #[test]
     fn what_never_ends_behind_the_end_is_an_error() {
-        assert!(Blocks::new(Box::new(io::repeat(0)), &Arc::default()).drain().is_err());
-        assert!(Blocks::new(Box::new(io::repeat(0).take(10_240)), &Arc::default()).drain().is_ok());
+        assert!(Blocks::new(Box::new(io::repeat(0)), &Budget::new(1)).drain().is_err());
+        assert!(Blocks::new(Box::new(io::repeat(0).take(10_240)), &Budget::new(1)).drain().is_ok());
     }
 }

@@ -154,9 +154,9 @@ fn ended_in_map() -> io::Error {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
 
     use super::*;
+    use crate::source::ssh::content::Budget;
 
     fn segments(list: &[(u64, u64)]) -> Vec<Segment> {
         list.iter().map(|&(offset, length)| Segment { offset, length }).collect()
@@ -182,7 +182,7 @@ mod tests {
 
     fn read(text: &str, mut stored: u64) -> io::Result<(Vec<Segment>, u64)> {
         let padded = format!("{text}{}", "\0".repeat(text.len().next_multiple_of(BLOCK) - text.len()));
-        let mut blocks = Blocks::new(Box::new(io::Cursor::new(padded)), &Arc::default());
+        let mut blocks = Blocks::new(Box::new(io::Cursor::new(padded)), &Budget::new(1));
         let segments = written_before(&mut blocks, &mut stored)?;
         Ok((segments, stored))
     }

@@ -7,9 +7,9 @@ use std::sync::mpsc::SyncSender;
 use super::Member;
 use super::blocks::Blocks;
 use super::body::Body;
-use super::content::{self, Budget, Piece, SMALL};
 use super::header::Head;
 use super::sparse::Map;
+use crate::source::ssh::content::{self, Budget, Piece, SMALL};
 
 /// What the thread tells.
 #[derive(Debug)]

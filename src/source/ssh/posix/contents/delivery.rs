@@ -1,31 +1,23 @@
 //! Hands the contents out of the stream to who reads them: small ones whole, large ones through a channel.
 
-use std::io::{self, Cursor, Read};
+use std::io;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::mpsc::SyncSender;
 
-use anyhow::{Result, anyhow, bail};
+use anyhow::{Error, Result, anyhow, bail};
+use bytes::Bytes;
 
 use super::{Told, Wanted};
 use crate::source::Content;
-use crate::source::ssh::posix::budget::{Budget, Share};
+use crate::source::ssh::content::{Budget, Piece, SMALL, in_memory, in_pieces};
 use crate::source::ssh::posix::complaints;
 use crate::source::ssh::posix::frames::Frame;
-
-/// Up to which size, in bytes, a file is given whole.
-pub(super) const SMALL: usize = 512 << 10;
-
-/// A channel has room for so many pieces.
-const PIECES: usize = 8;
 
 /// The largest piece, in bytes.
 const PIECE: usize = 256 << 10;
 
 /// What a small content costs besides its bytes.
-const OVERHEAD: usize = 256;
-
-/// Something of a large content; an error is its last piece, as is nothing.
-type Piece = io::Result<Vec<u8>>;
+const OVERHEAD: u64 = 256;
 
 /// The file that the stream is in.
 enum Current {
@@ -81,7 +73,7 @@ impl Delivery {
                 self.tell(Err(io::Error::other("was replaced while it was being backed up")))?;
                 self.current = Current::Dropped;
             }
-            Frame::Opened(_) if wanted.size > SMALL as u64 => self.current = Current::Sent(self.open()?),
+            Frame::Opened(_) if wanted.size > SMALL => self.current = Current::Sent(self.open()?),
             Frame::Opened(_) => self.current = Current::Collected(Vec::with_capacity(wanted.size as usize)),
             Frame::Bytes(bytes) => self.add(bytes)?,
             Frame::Closed { status, complaint } => {
@@ -98,24 +90,19 @@ impl Delivery {
     }
 
     fn tell(&self, content: io::Result<Content>) -> Result<()> {
-        self.sender.send((self.number, content)).map_err(|_| anyhow!("nobody wants the other files any more"))
+        self.sender.send((self.number, content)).map_err(|_| unwanted())
     }
 
     /// Tells of a content that is read while it comes.
     fn open(&self) -> Result<SyncSender<Piece>> {
-        let (sender, pieces) = sync_channel(PIECES);
-        self.tell(Ok(Content::new(move || {
-            // That it could not be opened may be known only now.
-            let mut pieces = Pieces { pieces, piece: Cursor::default(), is_over: false };
-            pieces.fetch()?;
-            Ok(Box::new(pieces))
-        })))?;
+        let (sender, content) = in_pieces();
+        self.tell(Ok(content))?;
         Ok(sender)
     }
 
     fn add(&mut self, bytes: &[u8]) -> Result<()> {
         if let Current::Collected(collected) = &mut self.current {
-            if collected.len() + bytes.len() <= SMALL {
+            if (collected.len() + bytes.len()) as u64 <= SMALL {
                 collected.extend_from_slice(bytes);
                 return Ok(());
             }
@@ -131,7 +118,7 @@ impl Delivery {
     fn send(&mut self, bytes: &[u8]) {
         for piece in bytes.chunks(PIECE) {
             let Current::Sent(sender) = &self.current else { return };
-            if sender.send(Ok(piece.to_vec())).is_err() {
+            if sender.send(Piece::Bytes(Bytes::copy_from_slice(piece))).is_err() {
                 self.current = Current::Dropped;
             }
         }
@@ -141,21 +128,23 @@ impl Delivery {
         match std::mem::replace(&mut self.current, Current::None) {
             Current::Collected(bytes) => match ended {
                 Ok(()) => {
-                    let share = self.budget.take(bytes.len() + OVERHEAD);
-                    self.tell(Ok(Content::new(move || {
-                        Ok(Box::new(Small { bytes: Cursor::new(bytes), _share: share }))
-                    })))
+                    let share = self.budget.take(bytes.len() as u64 + OVERHEAD).ok_or_else(unwanted)?;
+                    self.tell(Ok(in_memory(bytes, share)))
                 }
                 Err(error) => self.tell(Err(error)),
             },
             Current::Sent(sender) => {
                 // Who is gone need not know.
-                let _ = sender.send(ended.map(|()| Vec::new()));
+                let _ = sender.send(ended.map_or_else(Piece::Broken, |()| Piece::End));
                 Ok(())
             }
             Current::Dropped | Current::None => Ok(()),
         }
     }
+}
+
+fn unwanted() -> Error {
+    anyhow!("nobody wants the other files any more")
 }
 
 /// Whether what was opened is told to be something else than what was listed.
@@ -171,47 +160,5 @@ fn error(status: i32, complaint: &[u8]) -> io::Error {
     match complaint.trim_end() {
         "" => io::Error::other(format!("`cat` ended with status {status}")),
         complaint => io::Error::new(complaints::kind(complaint), complaint.to_owned()),
-    }
-}
-
-/// The content of a small file.
-struct Small {
-    bytes: Cursor<Vec<u8>>,
-    _share: Share,
-}
-
-impl Read for Small {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.bytes.read(buffer)
-    }
-}
-
-/// The content of a large file.
-struct Pieces {
-    pieces: Receiver<Piece>,
-    piece: Cursor<Vec<u8>>,
-    is_over: bool,
-}
-
-impl Pieces {
-    /// Waits for the next piece.
-    fn fetch(&mut self) -> io::Result<()> {
-        let broken = || io::Error::new(io::ErrorKind::UnexpectedEof, "the connection ended in the middle of it");
-        let piece = self.pieces.recv().map_err(|_| broken())??;
-        self.is_over = piece.is_empty();
-        self.piece = Cursor::new(piece);
-        Ok(())
-    }
-}
-
-impl Read for Pieces {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        loop {
-            let read = self.piece.read(buffer)?;
-            if read > 0 || self.is_over || buffer.is_empty() {
-                return Ok(read);
-            }
-            self.fetch()?;
-        }
     }
 }

@@ -9,6 +9,7 @@ use std::path::Path;
 use tempfile::TempDir;
 
 use super::*;
+use crate::source::ssh::content::SMALL;
 use crate::source::ssh::posix::testing::Local;
 
 fn wanted(path: &Path) -> Wanted {
@@ -51,8 +52,8 @@ fn files() -> (TempDir, BTreeMap<Vec<u8>, Vec<u8>>) {
         (b"new\nline\n", b"\0\0".to_vec()),
         (b"\xff\xfe", b"x".to_vec()),
         (b"large", large.clone()),
-        (b"exactly small", large[..delivery::SMALL].to_vec()),
-        (b"one more", large[..=delivery::SMALL].to_vec()),
+        (b"exactly small", large[..SMALL as usize].to_vec()),
+        (b"one more", large[..=SMALL as usize].to_vec()),
         (b"last", b"end".to_vec()),
     ];
     let at = |name: &[u8]| directory.path().join(std::ffi::OsStr::from_bytes(name));
@@ -125,7 +126,7 @@ fn small_contents_can_be_opened_in_any_order_and_large_ones_dropped() {
     let mut contents = Contents::read(Local::busybox(), paths(&files), b"").unwrap();
     let mut kept = Vec::new();
     while let Some((path, content)) = contents.next().unwrap() {
-        if files[&path].len() <= delivery::SMALL {
+        if files[&path].len() as u64 <= SMALL {
             kept.push((path, content));
         }
     }

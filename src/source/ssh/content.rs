@@ -8,21 +8,21 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use bytes::{Buf, Bytes};
 
-use super::blocks::ended;
 use crate::source::Content;
 
 /// How long a content may be to wait in memory, in bytes.
 pub(super) const SMALL: u64 = 512 << 10;
 
 /// How much all those in memory may have together, in bytes.
-const BUDGET: u64 = 32 << 20;
+pub(super) const BUDGET: u64 = 32 << 20;
 
 /// How many pieces of a large content may wait.
 const PIECES: usize = 8;
 
 /// The memory for contents that wait, and whether anybody still waits for them.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Budget {
+    most: u64,
     used: Mutex<u64>,
     /// There is more of it, or nobody needs any.
     changed: Condvar,
@@ -30,14 +30,20 @@ pub(super) struct Budget {
 }
 
 impl Budget {
-    /// Takes so many bytes of it; waits until there are enough. `None` when the reading was given up.
+    /// One of so many bytes.
+    pub(super) fn new(most: u64) -> Arc<Self> {
+        let (used, changed, is_given_up) = Default::default();
+        Arc::new(Self { most, used, changed, is_given_up })
+    }
+
+    /// Takes so many bytes of it, which must not be more than there are at all; waits until there are enough. `None` when the reading was given up.
     pub(super) fn take(self: &Arc<Self>, amount: u64) -> Option<Share> {
         let mut used = self.lock();
         loop {
             if self.is_given_up() {
                 return None;
             }
-            if *used + amount <= BUDGET {
+            if *used + amount <= self.most {
                 *used += amount;
                 return Some(Share { budget: Arc::clone(self), amount });
             }
@@ -114,7 +120,12 @@ pub(super) enum Piece {
 /// A content in pieces, and where they are to be put.
 pub(super) fn in_pieces() -> (SyncSender<Piece>, Content) {
     let (sender, pieces) = sync_channel(PIECES);
-    let content = Content::new(move || Ok(Box::new(InPieces { pieces, piece: Bytes::new(), is_whole: false })));
+    let content = Content::new(move || {
+        let mut content = InPieces { pieces, piece: Bytes::new(), is_whole: false };
+        // That it could not be opened there may be known only now.
+        content.fetch()?;
+        Ok(Box::new(content))
+    });
     (sender, content)
 }
 
@@ -124,16 +135,24 @@ struct InPieces {
     is_whole: bool,
 }
 
+impl InPieces {
+    /// Waits for the next piece.
+    fn fetch(&mut self) -> io::Result<()> {
+        match self.pieces.recv() {
+            Ok(Piece::Bytes(piece)) => self.piece = piece,
+            Ok(Piece::End) => self.is_whole = true,
+            Ok(Piece::Broken(error)) => return Err(error),
+            // Whoever sends them is gone, and did not say that it was all.
+            Err(_) => return Err(ended()),
+        }
+        Ok(())
+    }
+}
+
 impl Read for InPieces {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         while self.piece.is_empty() && !self.is_whole {
-            match self.pieces.recv() {
-                Ok(Piece::Bytes(piece)) => self.piece = piece,
-                Ok(Piece::End) => self.is_whole = true,
-                Ok(Piece::Broken(error)) => return Err(error),
-                // Whoever sends them is gone, and did not say that it was all.
-                Err(_) => return Err(ended()),
-            }
+            self.fetch()?;
         }
         let length = self.piece.len().min(buffer.len());
         self.piece.copy_to_slice(&mut buffer[..length]);
@@ -141,8 +160,39 @@ impl Read for InPieces {
     }
 }
 
+/// The stream ended, and what is in it did not.
+pub(super) fn ended() -> io::Error {
+    io::Error::new(io::ErrorKind::UnexpectedEof, "the stream ended in the middle")
+}
+
 impl fmt::Debug for Piece {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Piece")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+    use std::thread;
+
+    use super::*;
+
+    #[test]
+    fn who_wants_too_much_waits_until_it_is_given_back() {
+        let budget = Budget::new(10);
+        let (first, second) = (budget.take(6).unwrap(), budget.take(4).unwrap());
+        let (sender, receiver) = mpsc::channel();
+        let waiting = Arc::clone(&budget);
+        let thread = thread::spawn(move || {
+            let _share = waiting.take(5).unwrap();
+            sender.send(()).unwrap();
+        });
+        drop(second);
+        assert_eq!(receiver.try_recv(), Err(mpsc::TryRecvError::Empty));
+        drop(first);
+        thread.join().unwrap();
+        assert_eq!(receiver.try_recv(), Ok(()));
+        assert_eq!(budget.used(), 0);
     }
 }
