@@ -197,6 +197,21 @@ pub struct Problem {
     pub severity: Severity,
 }
 
+impl Problem {
+    /// Something was there when it was listed and is gone.
+    pub fn vanished(path: PathBuf) -> Self {
+        Self { path, error: "vanished before it was read".to_owned(), severity: Severity::Warning }
+    }
+
+    /// Something that should have been read failed so. What vanished in between is only worth a warning.
+    pub fn of_io(path: PathBuf, error: &io::Error) -> Self {
+        if error.kind() == io::ErrorKind::NotFound {
+            return Self::vanished(path);
+        }
+        Self { path, error: error.to_string(), severity: Severity::Unread }
+    }
+}
+
 /// What a [`Problem`] means for the point.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Severity {

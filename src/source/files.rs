@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use rustix::fs::{AtFlags, CWD, statat};
 
-use super::{Entries, Item, OpenOptions, Problem, Readiness, Severity, Source, Tree, outermost};
+use super::{Entries, Item, OpenOptions, Readiness, Source, Tree, outermost};
 use crate::config::FilesConfig;
 use crate::error::Annotate;
 use crate::extract::{self, Extracted, Layout, RestoreOptions};
@@ -112,14 +112,5 @@ impl Tree for FilesTree {
 
     fn finish(self: Box<Self>) -> Result<()> {
         Ok(())
-    }
-}
-
-/// A problem with an entry that should have been read. What vanished in between is only worth a warning.
-pub(super) fn problem(path: PathBuf, error: std::io::Error) -> Problem {
-    if error.kind() == std::io::ErrorKind::NotFound {
-        Problem { path, error: "vanished before it was read".to_owned(), severity: Severity::Warning }
-    } else {
-        Problem { path, error: error.to_string(), severity: Severity::Unread }
     }
 }

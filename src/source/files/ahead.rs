@@ -89,7 +89,7 @@ impl Ahead {
     ) -> Entries {
         match Self::try_spawn(path.clone(), walk, Arc::new(make)) {
             Ok(entries) => Box::new(entries),
-            Err(error) => Box::new(std::iter::once(Err(super::problem(path, error)))),
+            Err(error) => Box::new(std::iter::once(Err(Problem::of_io(path, &error)))),
         }
     }
 

@@ -10,7 +10,6 @@ use rustix::fs::FileType;
 
 use super::descriptors::{Descriptors, Directory, Opened};
 use super::inode::{self, Inspector, Place};
-use super::problem;
 use crate::source::{Content, Entries, Entry, Problem, Severity, Tree};
 use crate::store::SavedTree;
 
@@ -104,7 +103,7 @@ impl Looker {
             }
             Ok(None) => None,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
-            Err(error) => Some(Err(problem(path, error))),
+            Err(error) => Some(Err(Problem::of_io(path, &error))),
         }
     }
 }

@@ -14,7 +14,6 @@ use rustix::fs::{FileType, Stat};
 
 use super::descriptors::Directory;
 use super::inode::{self, Found, Inspector, Place};
-use super::problem;
 use super::rules::Rules;
 use crate::source::{Content, Entry, Problem};
 
@@ -52,7 +51,7 @@ impl Clerk {
         for seen in seen {
             match seen {
                 Seen::Above(path) => {
-                    let looked = self.inspector.ancestor(&path).map_err(|error| problem(path.clone(), error));
+                    let looked = self.inspector.ancestor(&path).map_err(|error| Problem::of_io(path.clone(), &error));
                     made.push(looked.map(|node| Entry { path, node, content: None }));
                 }
                 Seen::Entry { directory, path, stat } => self.entry(&directory, path, stat, &mut here, &mut made),
@@ -72,7 +71,7 @@ impl Clerk {
     ) {
         match self.look(directory, &path, seen, here) {
             Ok(Some((found, content))) => {
-                made.extend(found.xattr_error.map(|error| Err(problem(path.clone(), error))));
+                made.extend(found.xattr_error.map(|error| Err(Problem::of_io(path.clone(), &error))));
                 made.push(Ok(Entry { path, node: found.node, content }));
             }
             Ok(None) => {}
@@ -80,7 +79,7 @@ impl Clerk {
                 // What the walk found in a directory belongs there, whatever became of the directory since.
                 let name = path.file_name().unwrap_or_default();
                 let node = seen.and_then(|stat| self.inspector.bare_directory(name, &stat));
-                made.push(Err(problem(path.clone(), error)));
+                made.push(Err(Problem::of_io(path.clone(), &error)));
                 made.extend(node.map(|node| Ok(Entry { path, node, content: None })));
             }
         }

@@ -18,7 +18,6 @@ use rustix::fs::{FileType, Stat};
 use super::descriptors::{Descriptors, Directory, Opened};
 use super::inode::{self, Place};
 use super::listing::{Buffer, Listing};
-use super::problem;
 use super::rules::Rules;
 use super::seen::Seen;
 use crate::source::globs::{CACHEDIR_SIGNATURE, CACHEDIR_TAG};
@@ -259,7 +258,7 @@ impl Walk {
     }
 
     fn failed(&mut self, error: io::Error) {
-        self.push(Seen::Problem(problem(self.here(), error)));
+        self.push(Seen::Problem(Problem::of_io(self.here(), &error)));
     }
 
     fn unread(&mut self, error: String) {

@@ -75,7 +75,7 @@ fn named(line: &[u8]) -> Option<Problem> {
     Some(if error == "file changed as we read it" {
         Problem { path, error: "changed while it was read".to_owned(), severity: Severity::Warning }
     } else if has_vanished {
-        Problem { path, error: "vanished before it was read".to_owned(), severity: Severity::Warning }
+        Problem::vanished(path)
     } else {
         Problem { path, error: crate::output::printable(std::ffi::OsStr::new(&error)), severity: Severity::Unread }
     })

@@ -10,7 +10,7 @@ use std::io;
 use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
 
-use crate::source::{Problem, Severity};
+use crate::source::Problem;
 
 mod content;
 mod failure;
@@ -23,12 +23,7 @@ pub(super) use content::content;
 pub(super) use list::{Request, list};
 pub(super) use restore::restore;
 
-/// What an error about one path means. What vanished in between is only worth a warning.
+/// What an error about one path means.
 fn problem(path: &[u8], error: &io::Error) -> Problem {
-    let path = PathBuf::from(OsString::from_vec(path.to_vec()));
-    if error.kind() == io::ErrorKind::NotFound {
-        Problem { path, error: "vanished before it was read".to_owned(), severity: Severity::Warning }
-    } else {
-        Problem { path, error: error.to_string(), severity: Severity::Unread }
-    }
+    Problem::of_io(PathBuf::from(OsString::from_vec(path.to_vec())), error)
 }

@@ -209,7 +209,7 @@ fn is_directory(mode: u32) -> bool {
 fn problem(path: &[u8], reason: &str) -> Problem {
     let path = PathBuf::from(OsString::from_vec(path.to_vec()));
     if complaints::kind(reason) == io::ErrorKind::NotFound {
-        Problem { path, error: "vanished before it was read".to_owned(), severity: Severity::Warning }
+        Problem::vanished(path)
     } else {
         Problem { path, error: reason.to_owned(), severity: Severity::Unread }
     }

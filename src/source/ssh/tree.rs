@@ -212,7 +212,7 @@ impl Walk {
             Some((name, content)) if name == path.as_os_str().as_bytes() => match content {
                 Ok(content) => Ok(Some(self.with(row, path, extra, Some(content)))),
                 Err(error) => {
-                    let problem = super::super::files::problem(path, error);
+                    let problem = Problem::of_io(path, &error);
                     self.tell(problem.path, &problem.error, problem.severity);
                     Ok(None)
                 }

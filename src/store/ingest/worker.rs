@@ -96,7 +96,7 @@ impl<'r> Worker<'r> {
         let reader = match opener.open() {
             Ok(reader) => reader,
             Err(error) => {
-                self.run.problems.add(problem(path, &error));
+                self.run.problems.add(Problem::of_io(path, &error));
                 return target.slot.settle(Payload::Gone, self.run, &mut self.packer);
             }
         };
@@ -118,7 +118,7 @@ impl<'r> Worker<'r> {
             }
             Ok(filled) => Some(filled),
             Err(error) => {
-                self.run.problems.add(problem(reading.path.clone(), &error));
+                self.run.problems.add(Problem::of_io(reading.path.clone(), &error));
                 None
             }
         };
@@ -168,7 +168,7 @@ impl<'r> Worker<'r> {
             filled = match self.fill(reading, &mut segment, filled - begin) {
                 Ok(filled) => filled,
                 Err(error) => {
-                    self.run.problems.add(problem(reading.path.clone(), &error));
+                    self.run.problems.add(Problem::of_io(reading.path.clone(), &error));
                     return Ok(false);
                 }
             };
@@ -271,12 +271,4 @@ impl OpenFile {
     fn lock(&self) -> MutexGuard<'_, FileState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// A file that could not be opened or read. One that vanished is only worth a warning.
-fn problem(path: PathBuf, error: &io::Error) -> Problem {
-    if error.kind() == io::ErrorKind::NotFound {
-        return Problem { path, error: "vanished before it was read".to_owned(), severity: Severity::Warning };
-    }
-    Problem { path, error: error.to_string(), severity: Severity::Unread }
 }
