@@ -49,6 +49,21 @@ fn show(stanza: &Stanza, file: &Path, context: &Context) -> Result<()> {
     context.output.bytes(stanza.to_string().as_bytes())
 }
 
+/// Adds a source to the configuration, and says what to type next; in a dry run only shows it.
+fn add_source(stanza: &Stanza, file: &Path, is_dry_run: bool, context: &Context) -> Result<()> {
+    let edit = Edit::add(file, stanza)?;
+    if is_dry_run {
+        return show(stanza, file, context);
+    }
+    let command = match edit.config().store {
+        Some(_) => format!("backup {}", stanza.name()),
+        None => "onboard store".to_owned(),
+    };
+    write(edit, stanza, file, context)?;
+    context.monitor.say(&format!("Next: {}", next(&command, context)));
+    Ok(())
+}
+
 /// Writes what was checked, and says so.
 fn write(edit: Edit, stanza: &Stanza, file: &Path, context: &Context) -> Result<()> {
     edit.write()?;

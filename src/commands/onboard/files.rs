@@ -5,8 +5,8 @@ use std::path::{Component, Path, PathBuf};
 
 use anyhow::{Context as _, Result, anyhow};
 
-use super::{Context, next, show, write};
-use crate::config::edit::{Edit, Stanza};
+use super::{Context, add_source};
+use crate::config::edit::Stanza;
 use crate::config::{self, Config};
 use crate::error::{Annotate, ExitCode};
 use crate::process::shell_word;
@@ -73,17 +73,7 @@ pub(super) fn run(args: &FilesArgs, context: &Context) -> Result<()> {
         }
     }
     let stanza = stanza(args, &paths);
-    let edit = Edit::add(&file, &stanza)?;
-    if args.dry_run {
-        return show(&stanza, &file, context);
-    }
-    let command = match edit.config().store {
-        Some(_) => format!("backup {}", stanza.name()),
-        None => "onboard store".to_owned(),
-    };
-    write(edit, &stanza, &file, context)?;
-    context.monitor.say(&format!("Next: {}", next(&command, context)));
-    Ok(())
+    add_source(&stanza, &file, args.dry_run, context)
 }
 
 pub(super) fn name_is_free(name: &str, config: &Config) -> Result<()> {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, anyhow, bail};
 
 use super::files::{name_is_free, parse_exclude, parse_name};
-use super::{Context, next, show, write};
+use super::{Context, add_source};
 use crate::config::edit::{Edit, Stanza};
 use crate::config::{self, SourceConfig, SshConfig, SshHostKey, SshJump, SshLogin};
 use crate::error::{Annotate, ExitCode, chain, hints};
@@ -120,17 +120,7 @@ pub(super) fn run(args: &SshArgs, context: &Context) -> Result<()> {
     }
     let found = look(&config, !args.paths.is_empty(), context)?;
     let stanza = stanza(&fingerprint, jump_key.as_deref(), &found)?;
-    let edit = Edit::add(&file, &stanza)?;
-    if args.dry_run {
-        return show(&stanza, &file, context);
-    }
-    let command = match edit.config().store {
-        Some(_) => format!("backup {}", stanza.name()),
-        None => "onboard store".to_owned(),
-    };
-    write(edit, &stanza, &file, context)?;
-    context.monitor.say(&format!("Next: {}", next(&command, context)));
-    Ok(())
+    add_source(&stanza, &file, args.dry_run, context)
 }
 
 /// The source as it is written, read back.
