@@ -2,7 +2,7 @@
 //! somebody else, meanwhile or later.
 //!
 //! A thread reads the stream ([`thread`]). Content of small files waits in memory, within a budget; that of larger ones is handed on in pieces, and what is
-//! behind it comes when it was taken ([`content`]). What the machine sends is hostile: names are not to be trusted, and an archive that
+//! behind it comes when it was taken ([`super::content`]). What the machine sends is hostile: names are not to be trusted, and an archive that
 //! contradicts itself is an error of the whole. One that ends before its end mark is never taken for whole.
 //!
 //! The crate `tar` reads the fields of a header ([`header`]). The rest is read here: it finds the records of pax by their newlines, which
