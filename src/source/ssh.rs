@@ -151,14 +151,19 @@ impl Ssh {
         if listing.has_root(root) {
             return Ok(());
         }
-        let why = problems.iter().find(|problem| problem.path == root && problem.severity == Severity::Unread);
-        let why = why.map_or("it is not there", |why| &why.error);
-        Err(anyhow!("look at {} on {}: {why}", root.display(), self.config.login.host)).hint(format!(
+        self.not_listed(root, problems).hint(format!(
             "Is something not mounted there, or may {} not look? Else take {} out of `paths` of {}.",
             self.config.login.user,
             root.display(),
             self.id
         ))
+    }
+
+    /// Why there is nothing of a path in a listing.
+    fn not_listed<T>(&self, path: &Path, problems: &[Problem]) -> Result<T> {
+        let why = problems.iter().find(|problem| problem.path == path && problem.severity == Severity::Unread);
+        let why = why.map_or("it is not there", |why| &why.error);
+        Err(anyhow!("look at {} on {}: {why}", path.display(), self.config.login.host))
     }
 
     /// Sees that sudo runs what holdall runs, without a password and without a terminal.

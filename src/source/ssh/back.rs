@@ -174,11 +174,9 @@ impl Ssh {
         overwrite: bool,
     ) -> Result<Now> {
         let roots = vec![directory.to_path_buf()];
-        let mut unprivileged = host.clone();
-        unprivileged.sudo = false;
         // Without leave to overwrite it only matters whether anything is there.
         let how = if overwrite { How::Everything } else { How::Shallow };
-        let listed = self.list(&unprivileged, connection, &roots, how);
+        let listed = self.list(&host.unprivileged(), connection, &roots, how);
         let Listed { listing, problems, .. } = listed.with_context(|| format!("list {}", directory.display()))?;
         let is_hidden = problems.iter().any(|problem| problem.severity == Severity::Unread);
         if is_hidden && host.needs_sudo() && !overwrite {

@@ -4,29 +4,28 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result};
 
 use super::listing::Listing;
 use super::node::{Extra, node_of};
 use super::{How, Listed, Ssh};
 use crate::error::Annotate;
-use crate::source::{Browsed, Severity};
+use crate::source::Browsed;
 use crate::store::SavedNode;
 
 impl Ssh {
     /// What is at a path of the machine now. Without `sudo`: what it may list is what is backed up, and that only as a whole.
     pub(super) fn look_around(&self, path: &Path, is_recursive: bool) -> Result<Browsed> {
         let name = &self.config.login.host;
-        let (mut host, mut connection) = self.reach().with_context(|| format!("log in on {name}"))?;
-        host.sudo = false;
+        let (host, mut connection) = self.reach_named()?;
+        let host = host.unprivileged();
         let roots = [path.to_path_buf()];
         let how = if is_recursive { How::Everything } else { How::Shallow };
         let listed = self.list(&host, &mut connection, &roots, how);
         let Listed { listing, problems, .. } = listed.with_context(|| format!("list {} on {name}", path.display()))?;
         if !listing.has_root(path) {
-            let why = problems.iter().find(|problem| problem.path == path && problem.severity == Severity::Unread);
-            let why = why.map_or("it is not there", |why| &why.error);
-            return Err(anyhow!("look at {} on {name}: {why}", path.display()))
+            return self
+                .not_listed(path, &problems)
                 .hint(format!("This looks as {}, also when backups are made with sudo.", self.config.login.user));
         }
         Ok(Browsed { entries: entries(&listing, path), problems })

@@ -196,11 +196,7 @@ impl<'r> Reader<'r> {
         };
         self.has_found = true;
         let found = Found { path: std::mem::take(path), stat, target: std::mem::take(target) };
-        let path = Path::new(std::ffi::OsStr::from_bytes(&found.path));
-        match self.request.roots.iter().find(|root| *root == path) {
-            Some(root) => self.listing.begin_root(root, &found),
-            None => self.listing.add(&found, self.request.leaves_out),
-        }
+        self.listing.take(&found, self.request.roots, self.request.leaves_out)
     }
 }
 

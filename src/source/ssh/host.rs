@@ -69,6 +69,11 @@ impl Host {
         }
     }
 
+    /// The same machine, as who logs in there sees it.
+    pub(super) fn unprivileged(&self) -> Self {
+        Self { sudo: false, ..self.clone() }
+    }
+
     /// A further connection.
     pub(super) fn connect(&self) -> Result<Connection> {
         Connection::open(&self.login)

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 
@@ -191,13 +191,31 @@ impl Listing {
         self.known.contains_key(without_slash(root.as_os_str().as_bytes()))
     }
 
+    /// Adds what was found: one of the configured paths, or an entry below the one that was begun last.
+    ///
+    /// # Errors
+    ///
+    /// As [`Listing::add`].
+    pub(super) fn take(
+        &mut self,
+        found: &Found,
+        roots: &[PathBuf],
+        leaves_out: &dyn Fn(&Path, &Stat) -> bool,
+    ) -> Result<()> {
+        let path = Path::new(std::ffi::OsStr::from_bytes(&found.path));
+        match roots.iter().find(|root| *root == path) {
+            Some(root) => self.begin_root(root, found),
+            None => self.add(found, leaves_out),
+        }
+    }
+
     /// Adds an entry below the configured path that was begun last; directories come before what is in them. `leaves_out` says what is
     /// not wanted, with all that is below it.
     ///
     /// # Errors
     ///
     /// When it is none that can be there.
-    pub(super) fn add(&mut self, found: &Found, leaves_out: &dyn Fn(&Path, &Stat) -> bool) -> Result<()> {
+    fn add(&mut self, found: &Found, leaves_out: &dyn Fn(&Path, &Stat) -> bool) -> Result<()> {
         let path = found.path.as_slice();
         if let Some(left_out) = &self.left_out {
             if path.strip_prefix(left_out.as_slice()).is_some_and(|rest| rest.starts_with(b"/")) {

@@ -84,13 +84,7 @@ pub(super) fn in_order(
         listing.begin_root(root, &Found::default())?;
     }
     found.sort_by_cached_key(|entry| in_tree_order(&entry.path));
-    for entry in &found {
-        let path = Path::new(OsStr::from_bytes(&entry.path));
-        match roots.iter().find(|root| *root == path) {
-            Some(root) => listing.begin_root(root, entry)?,
-            None => listing.add(entry, leaves_out)?,
-        }
-    }
+    found.iter().try_for_each(|entry| listing.take(entry, roots, leaves_out))?;
     listing.sort();
     Ok(listing)
 }
