@@ -12,6 +12,7 @@ use anyhow::Result;
 use crate::retention::Policy;
 use crate::secret::Secret;
 
+mod docker;
 pub mod edit;
 mod file;
 pub mod locate;
@@ -19,6 +20,9 @@ mod problem;
 mod strict;
 mod validate;
 
+pub use self::docker::{
+    ComposeConfig, ContainerDump, DockerConfig, EngineConfig, Hold, HoldConfig, NameGlob, ReadFrom, TlsFiles,
+};
 pub(crate) use self::problem::nearest;
 pub(crate) use self::validate::{check_exclude, check_name};
 
@@ -127,6 +131,10 @@ pub enum SourceConfig {
     Files(FilesConfig),
     /// `[ssh.NAME]`
     Ssh(Box<SshConfig>),
+    /// `[docker.NAME]`
+    Docker(Box<DockerConfig>),
+    /// `[compose.NAME]`
+    Compose(Box<ComposeConfig>),
 }
 
 impl SourceConfig {
@@ -135,6 +143,8 @@ impl SourceConfig {
         match self {
             Self::Files(files) => &files.common,
             Self::Ssh(ssh) => &ssh.common,
+            Self::Docker(docker) => &docker.common,
+            Self::Compose(compose) => &compose.common,
         }
     }
 
@@ -143,6 +153,8 @@ impl SourceConfig {
         match self {
             Self::Files(_) => "files",
             Self::Ssh(_) => "ssh",
+            Self::Docker(_) => "docker",
+            Self::Compose(_) => "compose",
         }
     }
 

@@ -7,6 +7,8 @@ use anyhow::{Context, Result};
 use crate::config::{Config, SourceCommon, SourceConfig};
 use crate::secret::Secret;
 use crate::source::Source;
+use crate::source::compose::Compose;
+use crate::source::docker::Docker;
 use crate::source::files::Files;
 use crate::source::ssh::Ssh;
 use crate::store::local_path;
@@ -27,6 +29,8 @@ impl Job {
         let source: Box<dyn Source> = match config {
             SourceConfig::Files(files) => Box::new(Files::new(files, never)?),
             SourceConfig::Ssh(ssh) => Box::new(Ssh::new(ssh)?),
+            SourceConfig::Docker(docker) => Box::new(Docker::new(docker, never)),
+            SourceConfig::Compose(compose) => Box::new(Compose::new(compose, never)?),
         };
         Ok(Self { id: config.id(), common: config.common().clone(), source })
     }

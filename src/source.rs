@@ -15,8 +15,11 @@ use crate::monitor::Monitor;
 use crate::store::format::BlobId;
 use crate::store::{Node, SavedNode, SavedTree};
 
+pub mod compose;
+pub mod docker;
 pub mod files;
 mod globs;
+mod parts;
 pub mod ssh;
 
 /// One configured thing that can be read as trees of files, and put back from one.

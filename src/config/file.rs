@@ -10,7 +10,7 @@ use serde::Deserialize;
 use toml::Spanned;
 
 /// Tables that the documentation names and this version does not read yet.
-pub(super) const LATER: [&str; 7] = ["docker", "compose", "ios", "incus", "mirror", "notify.mail", "notify.metrics"];
+pub(super) const LATER: [&str; 5] = ["ios", "incus", "mirror", "notify.mail", "notify.metrics"];
 
 /// The whole file.
 #[derive(Debug, Default, Deserialize)]
@@ -21,6 +21,8 @@ pub(super) struct File {
     pub retention: Vec<Spanned<RetentionTable>>,
     pub files: BTreeMap<Spanned<String>, FilesTable>,
     pub ssh: BTreeMap<Spanned<String>, SshTable>,
+    pub docker: BTreeMap<Spanned<String>, DockerTable>,
+    pub compose: BTreeMap<Spanned<String>, ComposeTable>,
 }
 
 /// `[store]`
@@ -113,5 +115,75 @@ pub(super) struct SshTable {
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case", expecting = "a table")]
 pub(super) struct SshDumpTable {
     pub command: Option<Spanned<Vec<String>>>,
+    pub file: Option<Spanned<String>>,
+}
+
+/// `[docker.NAME]`
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case", expecting = "a table")]
+pub(super) struct DockerTable {
+    pub host: Option<Spanned<String>>,
+    pub tls: Option<bool>,
+    pub tls_ca: Option<Spanned<String>>,
+    pub tls_cert: Option<Spanned<String>>,
+    pub tls_key: Option<Spanned<String>>,
+    pub volumes: Vec<Spanned<String>>,
+    pub containers: Vec<Spanned<String>>,
+    pub images: Vec<Spanned<String>>,
+    pub exclude: Vec<Spanned<String>>,
+    pub hold: Option<Spanned<String>>,
+    pub stop_timeout: Option<Spanned<String>>,
+    pub start_timeout: Option<Spanned<String>>,
+    pub honor_offen_labels: bool,
+    pub read: Option<Spanned<String>>,
+    pub dump: Vec<Spanned<DockerDumpTable>>,
+    pub every: Option<Spanned<String>>,
+    pub max_age: Option<Spanned<String>>,
+    pub allow_empty: bool,
+}
+
+/// `[[docker.NAME.dump]]`
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case", expecting = "a table")]
+pub(super) struct DockerDumpTable {
+    pub container: Option<Spanned<String>>,
+    pub command: Option<Spanned<Vec<String>>>,
+    pub user: Option<Spanned<String>>,
+    pub file: Option<Spanned<String>>,
+}
+
+/// `[compose.NAME]`
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case", expecting = "a table")]
+pub(super) struct ComposeTable {
+    pub host: Option<Spanned<String>>,
+    pub tls: Option<bool>,
+    pub tls_ca: Option<Spanned<String>>,
+    pub tls_cert: Option<Spanned<String>>,
+    pub tls_key: Option<Spanned<String>>,
+    pub directory: Option<Spanned<String>>,
+    pub stacks: Option<Spanned<Vec<Spanned<String>>>>,
+    pub exclude: Vec<Spanned<String>>,
+    pub include_data: Option<bool>,
+    pub hold: Option<Spanned<String>>,
+    pub keep_running: Vec<Spanned<String>>,
+    pub stop_timeout: Option<Spanned<String>>,
+    pub start_timeout: Option<Spanned<String>>,
+    pub honor_offen_labels: bool,
+    pub read: Option<Spanned<String>>,
+    pub dump: Vec<Spanned<ComposeDumpTable>>,
+    pub every: Option<Spanned<String>>,
+    pub max_age: Option<Spanned<String>>,
+    pub allow_empty: bool,
+}
+
+/// `[[compose.NAME.dump]]`
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case", expecting = "a table")]
+pub(super) struct ComposeDumpTable {
+    pub stack: Option<Spanned<String>>,
+    pub service: Option<Spanned<String>>,
+    pub command: Option<Spanned<Vec<String>>>,
+    pub user: Option<Spanned<String>>,
     pub file: Option<Spanned<String>>,
 }

@@ -18,6 +18,9 @@ use super::{Config, HealthchecksConfig, NotifyConfig};
 use crate::error::{Annotate, ExitCode};
 use crate::secret::Secret;
 
+mod compose;
+mod docker;
+mod engine;
 mod retention;
 mod shared;
 mod sources;

@@ -21,10 +21,13 @@ mod descriptors;
 mod inode;
 mod listing;
 mod live;
+mod part;
 mod rules;
 mod seen;
 mod walk;
 mod xattrs;
+
+pub(crate) use part::Local;
 
 use live::Live;
 use rules::Rules;

@@ -1,6 +1,6 @@
-//! What the tables of `files` and `ssh` have in common: what is read, what is left out of it, and when it is due.
+//! What the tables of sources have in common: what is read, what is left out of it, and when it is due.
 //!
-//! The two are written out as tables of their own, because serde's `flatten` would accept unknown keys; here they are one.
+//! Those of `files` and `ssh` are written out as tables of their own, because serde's `flatten` would accept unknown keys; here they are one. The others share only when they are due.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -59,6 +59,27 @@ impl<'t> Shared<'t> {
             every: table.every.as_ref(),
             max_age: table.max_age.as_ref(),
             allow_empty: table.allow_empty,
+        }
+    }
+
+    /// Of a table that has nothing in common with the others but when it is due.
+    pub(super) fn of_timing(
+        kind: &str,
+        name: &'t Spanned<String>,
+        [every, max_age]: [Option<&'t Spanned<String>>; 2],
+        allow_empty: bool,
+    ) -> Self {
+        Self {
+            name,
+            key: format!("{kind}.{}", name.get_ref()),
+            paths: None,
+            exclude: &[],
+            one_file_system: false,
+            exclude_caches: false,
+            exclude_larger_than: None,
+            every,
+            max_age,
+            allow_empty,
         }
     }
 

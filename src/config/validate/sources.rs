@@ -3,7 +3,7 @@
 use toml::Spanned;
 
 use super::shared::Shared;
-use super::ssh;
+use super::{compose, docker, ssh};
 use crate::config::file::{File, FilesTable};
 use crate::config::problem::Collector;
 use crate::config::strict::Removed;
@@ -18,7 +18,9 @@ impl Names {
     pub(super) fn check(written: &File, problems: &mut Collector) -> Self {
         let files = written.files.keys().map(|name| ("files", name));
         let ssh = written.ssh.keys().map(|name| ("ssh", name));
-        Self::of(files.chain(ssh), problems)
+        let docker = written.docker.keys().map(|name| ("docker", name));
+        let compose = written.compose.keys().map(|name| ("compose", name));
+        Self::of(files.chain(ssh).chain(docker).chain(compose), problems)
     }
 
     fn of<'n>(kinds: impl Iterator<Item = (&'static str, &'n Spanned<String>)>, problems: &mut Collector) -> Self {
@@ -73,6 +75,12 @@ pub(super) fn check(written: &File, removed: &Removed, problems: &mut Collector)
     }
     for (name, table) in &written.ssh {
         sources.push(SourceConfig::Ssh(Box::new(ssh::check(name, table, removed, problems))));
+    }
+    for (name, table) in &written.docker {
+        sources.push(SourceConfig::Docker(Box::new(docker::check(name, table, removed, problems))));
+    }
+    for (name, table) in &written.compose {
+        sources.push(SourceConfig::Compose(Box::new(compose::check(name, table, removed, problems))));
     }
     sources
 }

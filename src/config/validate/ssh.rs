@@ -15,7 +15,7 @@ mod login;
 mod words;
 
 /// Where the files of dumps are in the snapshot.
-const DUMPS: &str = "/dumps";
+pub(super) const DUMPS: &str = "/dumps";
 
 pub(super) fn check(
     name: &Spanned<String>,
@@ -90,7 +90,7 @@ fn dumps(key: &str, tables: &[Spanned<SshDumpTable>], removed: &Removed, problem
 }
 
 /// A program and its arguments, to be run on another machine.
-fn remote_command(argv: &[String]) -> Result<Vec<String>, &'static str> {
+pub(super) fn remote_command(argv: &[String]) -> Result<Vec<String>, &'static str> {
     if argv.iter().any(|word| word.contains(['\0', '\n'])) {
         return Err("holds a line break or a zero byte, which cannot be passed on; put it into a script there");
     }
@@ -98,7 +98,7 @@ fn remote_command(argv: &[String]) -> Result<Vec<String>, &'static str> {
 }
 
 /// A path below another one, made of plain names.
-fn plain_file(text: &str) -> Result<PathBuf, String> {
+pub(super) fn plain_file(text: &str) -> Result<PathBuf, String> {
     let plain = |name: &str| !name.is_empty() && name != "." && name != "..";
     if text.chars().any(char::is_control) {
         return Err("holds a control character, which no name here can".to_owned());

@@ -30,7 +30,7 @@ pub struct Machines {
 pub fn machines(config: &Config) -> Machines {
     let ssh = config.sources.iter().filter_map(|source| match source {
         SourceConfig::Ssh(ssh) => Some((Place::new(&ssh.login.host, ssh.login.port), source.id())),
-        SourceConfig::Files(_) => None,
+        _ => None,
     });
     look(&ssh.collect::<Vec<_>>(), locate::home_dir().as_deref(), Path::new("/etc/ssh"))
 }

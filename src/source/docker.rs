@@ -1,0 +1,235 @@
+//! `[docker.NAME]`: volumes, containers and images of a container engine.
+//!
+//! Each is an item of its own: `docker.NAME/volume/pgdata`, `docker.NAME/container/web`, `docker.NAME/image/app:1.2`. The engine is asked
+//! through [`engine`]. What is in a volume is read where it lies when that can be done ([`volume`]), and what a snapshot has is put together
+//! in [`container`] and [`image`].
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use anyhow::{Context, Error, Result, anyhow};
+
+use super::parts::{Parts, Text};
+use super::{Entries, Item, OpenOptions, Readiness, Source, Tree};
+use crate::config::{DockerConfig, NameGlob, nearest};
+use crate::error::{Annotate, ExitCode};
+use crate::extract::{Extracted, RestoreOptions};
+use crate::monitor::Monitor;
+use crate::store::SavedTree;
+
+mod container;
+pub(crate) mod dump;
+pub(crate) mod engine;
+mod image;
+pub(crate) mod ours;
+pub(crate) mod volume;
+
+use engine::Engine;
+use volume::Reader;
+
+/// The driver.
+#[derive(Debug)]
+pub struct Docker {
+    id: String,
+    config: DockerConfig,
+    /// Paths of this machine that no backup may contain.
+    never: Vec<PathBuf>,
+    engine: Mutex<Option<Engine>>,
+}
+
+/// What an item is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Volume,
+    Container,
+    Image,
+}
+
+impl Kind {
+    const ALL: [(Self, &str); 3] = [(Self::Volume, "volume"), (Self::Container, "container"), (Self::Image, "image")];
+
+    fn name(self) -> &'static str {
+        Self::ALL.iter().find(|(kind, _)| *kind == self).map_or("", |(_, name)| name)
+    }
+}
+
+impl Docker {
+    /// The source of this configuration. What is at the paths `never` of this machine is not part of it.
+    pub fn new(config: &DockerConfig, never: &[PathBuf]) -> Self {
+        let id = format!("docker.{}", config.common.name);
+        Self { id, config: config.clone(), never: never.to_vec(), engine: Mutex::default() }
+    }
+
+    /// The engine, which is connected to once.
+    fn engine(&self) -> Result<Engine> {
+        let mut engine = self.engine.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(engine) = &*engine {
+            return Ok(engine.clone());
+        }
+        Ok(engine.insert(Engine::connect(&self.config.engine)?).clone())
+    }
+
+    /// The names of what there is of a kind.
+    fn there_are(engine: &Engine, kind: Kind) -> Result<Vec<String>> {
+        Ok(match kind {
+            Kind::Volume => {
+                let volumes = engine.volumes()?.into_iter().filter(|volume| !volume.is_ours());
+                volumes.map(|volume| volume.name).collect()
+            }
+            Kind::Container => {
+                let containers = engine.containers()?.into_iter().filter(|container| !container.is_ours());
+                containers.map(|container| container.name).collect()
+            }
+            Kind::Image => {
+                let images = engine.images()?.into_iter().filter(|image| !image.is_ours());
+                images.map(|image| image.name).collect()
+            }
+        })
+    }
+
+    /// The names of what is backed up of a kind: all that the globs match, and every name that was written out, there or not.
+    fn wanted(&self, engine: &Engine, kind: Kind) -> Result<Vec<String>> {
+        let names = match kind {
+            Kind::Volume => &self.config.volumes,
+            Kind::Container => &self.config.containers,
+            Kind::Image => &self.config.images,
+        };
+        if names.is_empty() {
+            return Ok(Vec::new());
+        }
+        let is_left_out = |name: &String| {
+            let name = format!("{}/{name}", kind.name());
+            self.config.exclude.iter().any(|exclude| exclude.matches(&name))
+        };
+        let is_glob = |name: &&NameGlob| name.glob.is_some();
+        let mut wanted: Vec<String> = Vec::new();
+        if names.iter().any(|name| is_glob(&name)) {
+            wanted = Self::there_are(engine, kind)?;
+            wanted.retain(|name| names.iter().filter(is_glob).any(|glob| glob.matches(name)));
+        }
+        wanted.extend(names.iter().filter(|name| !is_glob(name)).map(|name| name.text.clone()));
+        wanted.retain(|name| !is_left_out(name));
+        wanted.sort();
+        wanted.dedup();
+        Ok(wanted)
+    }
+
+    /// What an item of this source is, and its name.
+    fn parse<'i>(&self, item: &'i Item) -> Result<(Kind, &'i str)> {
+        let rest = item.id.strip_prefix(&self.id).and_then(|rest| rest.strip_prefix('/'));
+        let (kind, name) = rest.and_then(|rest| rest.split_once('/')).unwrap_or_default();
+        let kind = Kind::ALL.iter().find(|(_, known)| *known == kind).map(|(kind, _)| *kind);
+        kind.map(|kind| (kind, name)).with_context(|| format!("{} is no item of {}", item.id, self.id))
+    }
+}
+
+/// There is no such thing; names what is near.
+fn missing<T>(engine: &Engine, kind: Kind, name: &str) -> Result<T> {
+    let there_are = Docker::there_are(engine, kind).unwrap_or_default();
+    let near = nearest(name, there_are.iter().map(String::as_str));
+    let near = near.map_or_else(String::new, |near| format!("Did you mean `{near}`? "));
+    let kind = kind.name();
+    Err(anyhow!("there is no {kind} `{name}`"))
+        .hint(format!("{near}If it is gone for good, take it out of `{kind}s`; its points stay."))
+}
+
+impl Source for Docker {
+    fn preflight(&self) -> Result<Readiness> {
+        self.engine()?;
+        Ok(Readiness::Ready)
+    }
+
+    fn items(&self) -> Result<Vec<Item>> {
+        let engine = self.engine()?;
+        let mut items = Vec::new();
+        for (kind, word) in Kind::ALL {
+            for name in self.wanted(&engine, kind)? {
+                let id = format!("{}/{word}/{name}", self.id);
+                items.push(Item { id, source: self.id.clone(), paths: vec![Path::new("/").join(word).join(&name)] });
+            }
+        }
+        Ok(items)
+    }
+
+    fn open(&self, item: &Item, options: &OpenOptions<'_>, monitor: &dyn Monitor) -> Result<Box<dyn Tree>> {
+        let engine = self.engine()?;
+        let (kind, name) = self.parse(item)?;
+        let failure = Failure::default();
+        let mut parts = Parts::default();
+        let reader = Reader {
+            engine: &engine,
+            source: &self.id,
+            from: self.config.read,
+            never: &self.never,
+            is_dry_run: options.dry_run,
+        };
+        match kind {
+            Kind::Volume => {
+                let Some(volume) = engine.volume(name)? else { return missing(&engine, kind, name) };
+                reader.put(&volume, Path::new("/"), &mut parts)?;
+            }
+            Kind::Container => {
+                let Some(container) = engine.container(name)? else { return missing(&engine, kind, name) };
+                container::put(&container, &reader, &self.config, &failure, &mut parts)?;
+            }
+            Kind::Image => {
+                let Some(inspect) = engine.image(name)? else { return missing(&engine, kind, name) };
+                parts.put("/image.json", Text::json(&inspect));
+                parts.put("/image.tar", image::part(&engine, name));
+            }
+        }
+        let _ = monitor;
+        Ok(Box::new(EngineTree { parts, failure }))
+    }
+
+    fn overwritten(&self, _item: &Item, _saved: &SavedTree, _path: Option<&Path>) -> Result<Option<Box<dyn Tree>>> {
+        Ok(None)
+    }
+
+    fn restore(
+        &self,
+        item: &Item,
+        saved: &SavedTree,
+        options: &RestoreOptions,
+        monitor: &dyn Monitor,
+    ) -> Result<Extracted> {
+        let _ = (saved, options, monitor);
+        Err(anyhow!("{} cannot be put back in place yet", item.id)).exit(ExitCode::Usage)
+    }
+}
+
+/// Why a tree is not whole, once it is known.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Failure(Arc<Mutex<Option<Error>>>);
+
+impl Failure {
+    /// Keeps the first reason.
+    pub(crate) fn set(&self, error: Error) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
+    }
+
+    /// The reason, if there is one.
+    pub(crate) fn take(&self) -> Result<()> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take().map_or(Ok(()), Err)
+    }
+}
+
+/// What is read of an engine.
+pub(crate) struct EngineTree {
+    pub(crate) parts: Parts,
+    pub(crate) failure: Failure,
+}
+
+impl Tree for EngineTree {
+    fn entries(&self) -> Entries {
+        self.parts.entries()
+    }
+
+    fn size(&self) -> Option<u64> {
+        self.parts.size()
+    }
+
+    fn finish(self: Box<Self>) -> Result<()> {
+        self.failure.take()
+    }
+}

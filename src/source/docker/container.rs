@@ -1,0 +1,50 @@
+//! A container: what the engine says of it, what is mounted in it, and what its dumps give.
+
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use serde_json::json;
+
+use super::engine::{Container, MountKind};
+use super::volume::Reader;
+use super::{Failure, dump};
+use crate::config::DockerConfig;
+use crate::source::parts::{Parts, Text};
+
+/// Puts a container into a tree.
+pub(super) fn put(
+    container: &Container,
+    reader: &Reader<'_>,
+    config: &DockerConfig,
+    failure: &Failure,
+    parts: &mut Parts,
+) -> Result<()> {
+    parts.put("/container.json", Text::json(&container.inspect));
+    for name in container.volumes() {
+        let volume = reader.engine.volume(name)?.with_context(|| format!("there is no volume {name} any more"))?;
+        reader.put(&volume, &Path::new("/volumes").join(name), parts)?;
+    }
+    let binds: Vec<(&Path, &Path)> = container.binds().collect();
+    for (number, (source, _)) in binds.iter().enumerate() {
+        reader.put_bind(source, &Path::new("/binds").join(number.to_string()), parts);
+    }
+    if !binds.is_empty() {
+        let table = binds.iter().map(|(source, destination)| json!({"source": source, "destination": destination}));
+        parts.put("/binds.json", Text::json(&table.collect()));
+    }
+    for dump in dump::wanted(container, &config.dumps)? {
+        let at = Path::new("/dumps").join(&dump.file);
+        parts.put(at, dump.streamed(reader.engine, container, failure));
+    }
+    Ok(())
+}
+
+impl Container {
+    /// Paths of the engine's machine that are mounted in it, and where.
+    pub(crate) fn binds(&self) -> impl Iterator<Item = (&Path, &Path)> {
+        self.mounts.iter().filter_map(|mount| match &mount.kind {
+            MountKind::Bind(source) => Some((source.as_path(), mount.destination.as_path())),
+            _ => None,
+        })
+    }
+}

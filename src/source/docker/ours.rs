@@ -1,0 +1,30 @@
+//! What holdall leaves in an engine while it works, and how it is told from what is the user's.
+
+use super::engine::{Container, Image, Volume};
+
+/// The label of all that is holdall's own.
+pub(crate) const LABEL: &str = "holdall.internal";
+
+/// The image without a file in it that helper containers are made of.
+pub(crate) const EMPTY_IMAGE: &str = "holdall/empty:1";
+
+impl Volume {
+    /// Whether holdall made it for itself.
+    pub(crate) fn is_ours(&self) -> bool {
+        self.labels.contains_key(LABEL)
+    }
+}
+
+impl Container {
+    /// Whether holdall made it for itself.
+    pub(crate) fn is_ours(&self) -> bool {
+        self.labels.contains_key(LABEL)
+    }
+}
+
+impl Image {
+    /// Whether holdall made it for itself.
+    pub(crate) fn is_ours(&self) -> bool {
+        self.name == EMPTY_IMAGE
+    }
+}
