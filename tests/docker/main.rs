@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a helper of tests may end the test")]
 
 mod archives;
+mod discover;
 mod items;
 #[path = "../support/mod.rs"]
 mod support;

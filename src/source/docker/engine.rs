@@ -83,6 +83,11 @@ impl Engine {
         Ok(Self(Arc::new(Inner { docker, runtime, place })))
     }
 
+    /// Where the engine of a configuration is, as `$DOCKER_HOST` would say it.
+    pub(crate) fn place_of(config: &EngineConfig) -> String {
+        connect::place(config)
+    }
+
     /// Where it is, as `$DOCKER_HOST` would say it.
     pub(crate) fn place(&self) -> &str {
         &self.0.place
