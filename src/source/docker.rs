@@ -24,6 +24,7 @@ pub(crate) mod dump;
 pub(crate) mod engine;
 pub(crate) mod helper;
 mod image;
+pub mod onboarding;
 pub(crate) mod ours;
 pub(crate) mod volume;
 

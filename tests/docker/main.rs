@@ -4,5 +4,6 @@
 mod archives;
 mod discover;
 mod items;
+mod onboard;
 #[path = "../support/mod.rs"]
 mod support;
