@@ -3,6 +3,7 @@
 
 mod archives;
 mod discover;
+mod dumps;
 mod items;
 mod onboard;
 #[path = "../support/mod.rs"]
