@@ -5,20 +5,14 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use serde_json::json;
 
-use super::engine::{Container, MountKind};
+use super::engine::{Container, Engine, MountKind};
 use super::volume::Reader;
 use super::{Failure, dump};
 use crate::config::DockerConfig;
 use crate::source::parts::{Parts, Text};
 
-/// Puts a container into a tree.
-pub(super) fn put(
-    container: &Container,
-    reader: &Reader<'_>,
-    config: &DockerConfig,
-    failure: &Failure,
-    parts: &mut Parts,
-) -> Result<()> {
+/// Puts a container into a tree, without its dumps.
+pub(super) fn put(container: &Container, reader: &Reader<'_>, parts: &mut Parts) -> Result<()> {
     parts.put("/container.json", Text::json(&container.inspect));
     for name in container.volumes() {
         let volume = reader.engine.volume(name)?.with_context(|| format!("there is no volume {name} any more"))?;
@@ -32,9 +26,25 @@ pub(super) fn put(
         let table = binds.iter().map(|(source, destination)| json!({"source": source, "destination": destination}));
         parts.put("/binds.json", Text::json(&table.collect()));
     }
+    Ok(())
+}
+
+/// Puts its dumps into a tree. They are taken now if it is going to be held while the tree is read.
+pub(super) fn put_dumps(
+    container: &Container,
+    engine: &Engine,
+    config: &DockerConfig,
+    is_held: bool,
+    failure: &Failure,
+    parts: &mut Parts,
+) -> Result<()> {
     for dump in dump::wanted(container, &config.dumps)? {
         let at = Path::new("/dumps").join(&dump.file);
-        parts.put(at, dump.streamed(reader.engine, container, failure));
+        if is_held {
+            parts.put(at, dump.taken(engine, container)?);
+        } else {
+            parts.put(at, dump.streamed(engine, container, failure));
+        }
     }
     Ok(())
 }

@@ -4,6 +4,7 @@
 //! streams ([`streams`]): what goes through here never has to fit into the memory. What engines say of things is kept as they say it
 //! ([`model`]).
 
+use std::collections::HashMap;
 use std::fmt;
 use std::future::Future;
 use std::io::{Read, Write};
@@ -126,7 +127,21 @@ impl Engine {
     /// All containers, by name, running or not.
     pub(crate) fn containers(&self) -> Result<Vec<Container>> {
         let options = query::ListContainersOptionsBuilder::new().all(true).build();
-        let listed = self.wait(self.docker().list_containers(Some(options))).context("list containers")?;
+        self.listed(options).context("list containers")
+    }
+
+    /// The containers in which a volume is mounted, by name, running or not.
+    pub(crate) fn users(&self, volume: &str) -> Result<Vec<Container>> {
+        let filters = HashMap::from([("volume", vec![volume])]);
+        let options = query::ListContainersOptionsBuilder::new().all(true).filters(&filters).build();
+        let mut users = self.listed(options).with_context(|| format!("list the containers that use {volume}"))?;
+        // A path in a container that is the name of a volume is found as well.
+        users.retain(|container| container.volumes().any(|name| name == volume));
+        Ok(users)
+    }
+
+    fn listed(&self, options: query::ListContainersOptions) -> Result<Vec<Container>> {
+        let listed = self.wait(self.docker().list_containers(Some(options)))?;
         let mut containers = Vec::new();
         for id in listed.into_iter().filter_map(|container| container.id) {
             // One that was removed in between is not there.
