@@ -5,9 +5,9 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use serde_json::json;
 
-use super::engine::{Container, Engine, MountKind};
+use super::dump;
+use super::engine::{Container, MountKind};
 use super::volume::Reader;
-use super::{Failure, dump};
 use crate::config::DockerConfig;
 use crate::source::parts::{Parts, Text};
 
@@ -32,18 +32,17 @@ pub(super) fn put(container: &Container, reader: &Reader<'_>, parts: &mut Parts)
 /// Puts its dumps into a tree. They are taken now if it is going to be held while the tree is read.
 pub(super) fn put_dumps(
     container: &Container,
-    engine: &Engine,
+    reader: &Reader<'_>,
     config: &DockerConfig,
     is_held: bool,
-    failure: &Failure,
     parts: &mut Parts,
 ) -> Result<()> {
     for dump in dump::wanted(container, &config.dumps)? {
         let at = Path::new("/dumps").join(&dump.file);
         if is_held {
-            parts.put(at, dump.taken(engine, container)?);
+            parts.put(at, dump.taken(reader.engine, container)?);
         } else {
-            parts.put(at, dump.streamed(engine, container, failure));
+            parts.put(at, dump.streamed(reader.engine, container, reader.failure));
         }
     }
     Ok(())
