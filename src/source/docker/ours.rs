@@ -17,7 +17,7 @@ pub(crate) fn this_machine() -> String {
 }
 
 /// The image without a file in it that helper containers are made of.
-pub(crate) const EMPTY_IMAGE: &str = "holdall/empty:1";
+pub(crate) const EMPTY_IMAGE: &str = "holdall/empty:latest";
 
 impl Volume {
     /// Whether holdall made it for itself.
@@ -36,6 +36,8 @@ impl Container {
 impl Image {
     /// Whether holdall made it for itself.
     pub(crate) fn is_ours(&self) -> bool {
-        self.name == EMPTY_IMAGE
+        // Podman puts a registry before it.
+        let registry = self.name.strip_suffix(EMPTY_IMAGE);
+        registry.is_some_and(|registry| ["", "localhost/", "docker.io/"].contains(&registry))
     }
 }
