@@ -72,7 +72,7 @@ fn one_that_does_not_become_healthy_is_told_and_does_not_hinder_the_others() {
     writer(&bench, "app", "db");
     std::fs::write(bench.env.path("log/ill"), "").unwrap();
     let outcome = bench.env.run(["backup"]).code(1);
-    outcome.stderr_has("db was started again and is not healthy after 2 s: starting").stderr_has("docker inspect db");
+    outcome.stderr_has("db was started again and is not healthy after 2.0s: starting").stderr_has("docker inspect db");
     assert_eq!(["app", "db"].map(|name| bench.state(name)), ["running", "running"]);
     // What was read is whole, and nothing is left to be started.
     assert_eq!((bench.points(), bench.marks()), (1, 0));

@@ -6,20 +6,22 @@ use crate::bench::{Bench, SOON};
 
 #[test]
 fn run_that_is_told_to_end_brings_back_what_it_holds_first() {
-    for (hold, held) in [("stop", "exited"), ("pause", "paused")] {
-        for (signal, code) in [(Signal::INT, 130), (Signal::TERM, 143)] {
-            let bench = Bench::new(&format!("hold = \"{hold}\""));
-            bench.writer("web", &[]);
-            bench.writer("db", &[]);
-            let (mut run, gate) = bench.reading();
-            assert_eq!(["db", "web"].map(|name| bench.state(name)), [held, held]);
-            assert_eq!(bench.marks(), 1);
-            run.signal(signal);
-            assert_eq!(run.wait(SOON).code(), Some(code), "{}", run.log());
-            drop(gate);
-            assert_eq!(["db", "web"].map(|name| bench.state(name)), ["running", "running"], "{}", run.log());
-            assert_eq!((bench.marks(), bench.points()), (0, 0));
-        }
+    for (hold, held, signal, code) in [
+        ("stop", "exited", Signal::INT, 130),
+        ("stop", "exited", Signal::TERM, 143),
+        ("pause", "paused", Signal::TERM, 143),
+    ] {
+        let bench = Bench::new(&format!("hold = \"{hold}\""));
+        bench.writer("web", &[]);
+        bench.writer("db", &[]);
+        let (mut run, gate) = bench.reading();
+        assert_eq!(["db", "web"].map(|name| bench.state(name)), [held, held]);
+        assert_eq!(bench.marks(), 1);
+        run.signal(signal);
+        assert_eq!(run.wait(SOON).code(), Some(code), "{}", run.log());
+        drop(gate);
+        assert_eq!(["db", "web"].map(|name| bench.state(name)), ["running", "running"], "{}", run.log());
+        assert_eq!((bench.marks(), bench.points()), (0, 0));
     }
 }
 

@@ -1,8 +1,12 @@
 //! What goes wrong while containers are held.
 
 use std::fs;
+use std::io::{self, Read, Write};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::Path;
+use std::thread;
 
-use crate::bench::Bench;
+use crate::bench::{Bench, SOON};
 
 /// A container that cannot be started again once `gone` is called.
 fn fragile(bench: &Bench, name: &str) -> String {
@@ -52,8 +56,9 @@ fn container_that_ends_at_once_when_it_is_started_again_fails_the_run() {
     let options = ["--network", "none", "--volume", "data:/data", "--label", labels[0], "--label", labels[1]];
     bench.script("web", &options, "test ! -e /log/ill || exit 7; tell start web; wait_for_end");
     // Another one comes after it, so that it has the time to end.
-    let labels = ["com.docker.compose.project=p", "com.docker.compose.service=x", "com.docker.compose.depends_on=web"];
-    bench.writer("x", &labels.iter().flat_map(|label| ["--label", label]).collect::<Vec<_>>());
+    let labels =
+        ["com.docker.compose.project=p", "com.docker.compose.service=next", "com.docker.compose.depends_on=web"];
+    bench.writer("next", &labels.iter().flat_map(|label| ["--label", label]).collect::<Vec<_>>());
     fs::write(bench.env.path("log/ill"), "").unwrap();
     bench.env.run(["backup"]).code(1).stderr_has("web was started again and ended at once, with status 7");
     assert_eq!(bench.points(), 1);
@@ -68,7 +73,7 @@ fn container_that_does_not_stop_in_time_is_killed_and_comes_back() {
         "trap '' TERM; tell start deaf; wait_for_end",
     );
     let (outcome, states) = bench.backup_looking();
-    outcome.code(0).stderr_has("deaf did not stop within 1 s and was killed");
+    outcome.code(0).stderr_has("deaf did not stop within 1.0s and was killed");
     assert_eq!(states, ["deaf exited"]);
     assert_eq!(bench.state("deaf"), "running");
 }
@@ -131,4 +136,73 @@ fn containers_come_back_before_the_point_is_written() {
     fs::write(&snapshots, "").unwrap();
     bench.env.run(["backup"]).code(1).stderr_has("docker.nas: starts web\n");
     assert_eq!(bench.state("web"), "running");
+}
+
+/// A socket at which everything is passed on to an engine but requests whose head has this in it: those are forbidden, as a socket proxy does it.
+fn forbidding(engine: &Path, at: &Path, forbidden: &str) {
+    let listener = UnixListener::bind(at).unwrap();
+    let (engine, forbidden) = (engine.to_path_buf(), forbidden.to_owned());
+    thread::spawn(move || {
+        for mut client in listener.incoming().map_while(Result::ok) {
+            let mut server = UnixStream::connect(&engine).unwrap();
+            let (mut answers, mut to_client) = (server.try_clone().unwrap(), client.try_clone().unwrap());
+            thread::spawn(move || io::copy(&mut answers, &mut to_client));
+            let forbidden = forbidden.clone();
+            thread::spawn(move || -> io::Result<()> {
+                let mut buffer = [0; 1 << 16];
+                loop {
+                    // The client writes the head of a request in one piece.
+                    let piece = match client.read(&mut buffer)? {
+                        0 => return server.shutdown(std::net::Shutdown::Both),
+                        read => &buffer[..read],
+                    };
+                    if String::from_utf8_lossy(piece).contains(&forbidden) {
+                        client.write_all(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n")?;
+                    } else {
+                        server.write_all(piece)?;
+                    }
+                }
+            });
+        }
+    });
+}
+
+#[test]
+fn container_that_cannot_be_stopped_fails_the_item_and_the_others_come_back() {
+    let bench = Bench::new("hold = \"stop\"");
+    bench.writer("db", &["--label", "com.docker.compose.project=p", "--label", "com.docker.compose.service=db"]);
+    let labels =
+        ["project=p", "service=web", "depends_on=db"].map(|label| format!("--label=com.docker.compose.{label}"));
+    bench.writer("web", &labels.each_ref().map(String::as_str));
+    let proxy = bench.env.path("proxy");
+    let id = bench.engine.inspect("db", "{{.Id}}");
+    forbidding(&bench.engine.socket(), &proxy, &format!("{id}/stop"));
+    bench.forget();
+    bench.env.configure(&format!(
+        "[docker.nas]\nhost = \"unix://{}\"\nvolumes = [\"data\"]\nhold = \"stop\"",
+        proxy.display()
+    ));
+    let outcome = bench.env.run(["backup"]).code(1);
+    outcome.stderr_has("docker.nas/volume/data  failed  stop db").stderr_has("docker.nas: starts web\n");
+    bench.engine.wait_until("web", || bench.events().len() == 2);
+    assert_eq!(bench.events(), ["stop web", "start web"]);
+    assert_eq!(["db", "web"].map(|name| bench.state(name)), ["running", "running"]);
+    assert_eq!(bench.points(), 0);
+    // It is not known whether the engine will stop it yet: the next one looks.
+    assert_eq!(bench.marks(), 1);
+    bench.env.run(["check"]).code(0).stdout_has("docker.nas: ready\n");
+    assert_eq!(bench.marks(), 0);
+}
+
+#[test]
+fn engine_that_is_started_anew_while_containers_are_held_is_no_harm() {
+    for hold in ["stop", "pause"] {
+        let mut bench = Bench::new(&format!("hold = \"{hold}\""));
+        bench.writer("web", &[]);
+        let (mut run, gate) = bench.reading();
+        bench.engine.restart();
+        drop(gate);
+        assert!(run.wait(SOON).success(), "{}", run.log());
+        assert_eq!((bench.state("web").as_str(), bench.marks(), bench.points()), ("running", 0, 1));
+    }
 }
