@@ -17,9 +17,11 @@ use crate::extract::{Extracted, RestoreOptions};
 use crate::monitor::Monitor;
 use crate::store::SavedTree;
 
+mod archive;
 mod container;
 pub(crate) mod dump;
 pub(crate) mod engine;
+pub(crate) mod helper;
 mod image;
 pub(crate) mod ours;
 pub(crate) mod volume;
@@ -162,6 +164,7 @@ impl Source for Docker {
             from: self.config.read,
             never: &self.never,
             is_dry_run: options.dry_run,
+            failure: &failure,
         };
         match kind {
             Kind::Volume => {
@@ -170,7 +173,7 @@ impl Source for Docker {
             }
             Kind::Container => {
                 let Some(container) = engine.container(name)? else { return missing(&engine, kind, name) };
-                container::put(&container, &reader, &self.config, &failure, &mut parts)?;
+                container::put(&container, &reader, &self.config, &mut parts)?;
             }
             Kind::Image => {
                 let Some(inspect) = engine.image(name)? else { return missing(&engine, kind, name) };

@@ -168,9 +168,24 @@ impl Dockerd {
         &mut self.daemon
     }
 
+    /// Ends the containerd that an engine leaves when it is killed.
+    fn end_containerd(&self) {
+        let file = self.root().join("exec/containerd/containerd.pid");
+        let Some(id) = fs::read_to_string(&file).ok().and_then(|id| id.trim().parse::<i32>().ok()) else { return };
+        // By then the number may be somebody else's.
+        let command = fs::read(format!("/proc/{id}/cmdline")).unwrap_or_default();
+        if String::from_utf8_lossy(&command).contains(self.root().to_str().unwrap()) {
+            let process = rustix::process::Pid::from_raw(id).unwrap();
+            let _ = rustix::process::kill_process(process, rustix::process::Signal::KILL);
+            self.wait_until("containerd ends", || !Path::new(&format!("/proc/{id}/exe")).exists());
+        }
+        let _ = fs::remove_file(file);
+    }
+
     /// Starts the engine again after it was ended or killed.
     pub fn restart(&mut self) {
         self.daemon.kill();
+        self.end_containerd();
         let _ = fs::remove_file(self.root().join("pid"));
         self.daemon = launch(self.root.path(), &self.arguments);
     }
@@ -208,6 +223,7 @@ impl Drop for Dockerd {
             }
         }
         self.daemon.end();
+        self.end_containerd();
         let table = fs::read_to_string("/proc/self/mounts").unwrap_or_default();
         let own = self.root().to_str().unwrap().to_owned();
         let mounted = table.lines().filter_map(|line| line.split(' ').nth(1)).filter(|at| at.starts_with(&own));
