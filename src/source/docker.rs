@@ -12,7 +12,7 @@ use anyhow::{Context, Error, Result, anyhow};
 use super::parts::{Parts, Text};
 use super::{Entries, Item, OpenOptions, Readiness, Source, Tree};
 use crate::config::{DockerConfig, NameGlob, nearest};
-use crate::error::{Annotate, ExitCode};
+use crate::error::Annotate;
 use crate::extract::{Extracted, RestoreOptions};
 use crate::monitor::Monitor;
 use crate::store::SavedTree;
@@ -24,6 +24,7 @@ pub(crate) mod engine;
 pub(crate) mod helper;
 mod image;
 pub(crate) mod ours;
+pub(crate) mod restore;
 pub(crate) mod volume;
 
 use engine::Engine;
@@ -37,6 +38,8 @@ pub struct Docker {
     /// Paths of this machine that no backup may contain.
     never: Vec<PathBuf>,
     engine: Mutex<Option<Engine>>,
+    /// Who was stopped for a restore.
+    stopped: Mutex<Option<restore::users::Stopped>>,
 }
 
 /// What an item is.
@@ -59,7 +62,7 @@ impl Docker {
     /// The source of this configuration. What is at the paths `never` of this machine is not part of it.
     pub fn new(config: &DockerConfig, never: &[PathBuf]) -> Self {
         let id = format!("docker.{}", config.common.name);
-        Self { id, config: config.clone(), never: never.to_vec(), engine: Mutex::default() }
+        Self { id, config: config.clone(), never: never.to_vec(), engine: Mutex::default(), stopped: Mutex::default() }
     }
 
     /// The engine, which is connected to once.
@@ -185,8 +188,18 @@ impl Source for Docker {
         Ok(Box::new(EngineTree { parts, failure }))
     }
 
-    fn overwritten(&self, _item: &Item, _saved: &SavedTree, _path: Option<&Path>) -> Result<Option<Box<dyn Tree>>> {
-        Ok(None)
+    fn make_way(
+        &self,
+        item: &Item,
+        saved: &SavedTree,
+        options: &RestoreOptions,
+        monitor: &dyn Monitor,
+    ) -> Result<()> {
+        self.clear_way(item, saved, options, monitor)
+    }
+
+    fn overwritten(&self, item: &Item, saved: &SavedTree, path: Option<&Path>) -> Result<Option<Box<dyn Tree>>> {
+        self.to_be_overwritten(item, saved, path)
     }
 
     fn restore(
@@ -196,8 +209,7 @@ impl Source for Docker {
         options: &RestoreOptions,
         monitor: &dyn Monitor,
     ) -> Result<Extracted> {
-        let _ = (saved, options, monitor);
-        Err(anyhow!("{} cannot be put back in place yet", item.id)).exit(ExitCode::Usage)
+        self.bring_back(item, saved, options, monitor)
     }
 }
 
