@@ -13,11 +13,12 @@ use chrono::{DateTime, Utc};
 
 use super::prune::{self, SpaceArgs};
 use super::status::Freshness;
-use super::{Context, hold_store, known_items, lock_source, lock_store, open_store};
+use super::{Context, hold_store, known_items, lock_source, lock_store, open_store, try_lock_source};
 use crate::cleanup::Guard;
 use crate::config::Config;
 use crate::error::{Annotate, ExitCode, chain, exit_code};
 use crate::job::Job;
+use crate::lock::Lock;
 use crate::notify::Notifier;
 use crate::quantity::{show_duration, show_time};
 use crate::report::{ItemReport, Outcome, Report, Verdict, json, text};
@@ -156,7 +157,7 @@ impl Run<'_> {
             store
         })?;
         let mut opened = Opened { points: store.points()?, store, held: None };
-        let wanted = select::resolve(&self.args.selectors, &known_items(self.config, &opened.points))?;
+        let wanted = select::resolve(&self.args.selectors, &self.known(&jobs, &selectors, &opened.points))?;
 
         let mut report = Report::default();
         for job in &jobs {
@@ -188,6 +189,24 @@ impl Run<'_> {
         Ok(report)
     }
 
+    /// What a selector can mean: what has points, and what there is to back up now in a source of which something is named that has none.
+    fn known(&self, jobs: &[Job], selectors: &[Selector], points: &[Point]) -> Vec<String> {
+        let mut known = known_items(self.config, points);
+        let is_below = |job: &Job, selector: &Selector| selector.is_below(&job.id);
+        for selector in
+            selectors.iter().filter(|selector| !known.iter().any(|id| selector.matches(id))).collect::<Vec<_>>()
+        {
+            for job in jobs.iter().filter(|job| is_below(job, selector)) {
+                // That it cannot be asked is told when it is its turn, if it ever is.
+                let items = job.source.items().unwrap_or_default();
+                known.extend(
+                    items.into_iter().map(|item| item.id).filter(|id| !points.iter().any(|point| point.item == *id)),
+                );
+            }
+        }
+        known
+    }
+
     /// Asks a source whether it is ready, while the store is being opened; what it then needs takes time, too.
     fn look(&self, job: &Job) -> Result<Readiness> {
         let readiness = job.source.preflight();
@@ -208,6 +227,10 @@ impl Run<'_> {
         report: &mut Report,
     ) -> Result<()> {
         let begun = Instant::now();
+        let mut lock = None;
+        if !self.args.dry_run && matches!(readiness, Ok(Readiness::Ready)) {
+            lock = self.mend_early(job, report);
+        }
         let items = match readiness {
             Ok(Readiness::Ready) => job.source.items(),
             Ok(Readiness::Away(why)) => return self.add(report, &job.id, Outcome::Away(why), begun.elapsed()),
@@ -220,7 +243,6 @@ impl Run<'_> {
                 return self.add(report, &job.id, Outcome::Failed(error), begun.elapsed());
             }
         };
-        let mut lock = None;
         for item in items.iter().filter(|item| is_wanted(selectors, &item.id)) {
             let begun = Instant::now();
             let outcome = match self.not_due(job, &opened.points_of(&item.id)) {
@@ -229,6 +251,10 @@ impl Run<'_> {
                     self.notifier.start();
                     if lock.is_none() && !self.args.dry_run {
                         lock = Some(lock_source(self.context, &job.id)?);
+                        // Whoever had the lock may have been killed.
+                        self.mend(job, report);
+                    }
+                    if !self.args.dry_run {
                         opened.hold(self.context)?;
                     }
                     let saved = self.save(job, item, &opened.points_of(&item.id), &opened.store);
@@ -238,6 +264,30 @@ impl Run<'_> {
             self.add(report, &item.id, outcome, begun.elapsed())?;
         }
         Ok(())
+    }
+
+    /// Puts right what a killed run of this source has left, whether or not anything is due; the lock of the source if it was needed. While another run
+    /// is under way there is nothing to be put right.
+    fn mend_early(&self, job: &Job, report: &mut Report) -> Option<Lock> {
+        match job.source.needs_mending() {
+            Ok(true) => {}
+            Ok(false) => return None,
+            Err(error) => {
+                report.errors.push(error.context(job.id.clone()));
+                return None;
+            }
+        }
+        let lock = try_lock_source(&job.id).ok()?;
+        self.mend(job, report);
+        Some(lock)
+    }
+
+    /// See [`crate::source::Source::mend`].
+    fn mend(&self, job: &Job, report: &mut Report) {
+        match job.source.mend() {
+            Ok(lines) => lines.iter().for_each(|line| tracing::warn!("{}: {line}", job.id)),
+            Err(error) => report.errors.push(error.context(job.id.clone())),
+        }
     }
 
     /// Says that an item is not due, if so. A point dated in the future says nothing about today.

@@ -167,7 +167,10 @@ fn in_place(
     if !args.no_safety {
         save_safety_point(context, store, points, chosen, &item, &*job.source)?;
     }
-    job.source.restore(&item, &chosen.saved, options, &*context.monitor)
+    let extracted = job.source.restore(&item, &chosen.saved, options, &*context.monitor)?;
+    // Not before: what a run that was killed has left stopped may be what is restored.
+    job.source.mend()?.iter().for_each(|line| tracing::warn!("{}: {line}", job.id));
+    Ok(extracted)
 }
 
 /// The points of the store, for what is restored with something.

@@ -2,6 +2,9 @@
 #![allow(clippy::unwrap_used, reason = "a helper of tests may end the test")]
 
 mod archives;
+mod discover;
+mod dumps;
 mod items;
+mod onboard;
 #[path = "../support/mod.rs"]
 mod support;

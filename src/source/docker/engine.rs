@@ -84,6 +84,11 @@ impl Engine {
         Ok(Self(Arc::new(Inner { docker, runtime, place })))
     }
 
+    /// Where the engine of a configuration is, as `$DOCKER_HOST` would say it.
+    pub(crate) fn place_of(config: &EngineConfig) -> String {
+        connect::place(config)
+    }
+
     /// Where it is, as `$DOCKER_HOST` would say it.
     pub(crate) fn place(&self) -> &str {
         &self.0.place
@@ -134,6 +139,16 @@ impl Engine {
     pub(crate) fn containers_labelled(&self, label: &str, value: &str) -> Result<Vec<Container>> {
         let filters = HashMap::from([("label", vec![format!("{label}={value}")])]);
         self.list_containers(query::ListContainersOptionsBuilder::new().all(true).filters(&filters).build())
+    }
+
+    /// The containers in which a volume is mounted, by name, running or not.
+    pub(crate) fn users(&self, volume: &str) -> Result<Vec<Container>> {
+        let filters = HashMap::from([("volume", vec![volume])]);
+        let mut users =
+            self.list_containers(query::ListContainersOptionsBuilder::new().all(true).filters(&filters).build())?;
+        // A path in a container that is the name of a volume is found as well.
+        users.retain(|container| container.volumes().any(|name| name == volume));
+        Ok(users)
     }
 
     fn list_containers(&self, options: query::ListContainersOptions) -> Result<Vec<Container>> {

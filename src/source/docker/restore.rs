@@ -9,6 +9,7 @@ use anyhow::{Context, Result, anyhow};
 use serde_json::Value;
 
 use super::engine::{Container, Engine};
+use super::hold::{Held, Holding};
 use super::volume::Reader;
 use super::{Docker, EngineTree, Failure, Kind};
 use crate::config::ReadFrom;
@@ -172,7 +173,7 @@ impl Docker {
         if let Some(container) = existing {
             parts.put(plan::CONTAINER, Text::json(&container.inspect));
         }
-        Ok(is_anything.then(|| Box::new(EngineTree { parts, failure }) as Box<dyn Tree>))
+        Ok(is_anything.then(|| Box::new(EngineTree { parts, failure, holding: Holding::default() }) as Box<dyn Tree>))
     }
 
     /// See [`crate::source::Source::restore`].
@@ -192,7 +193,7 @@ impl Docker {
             Kind::Volume => back.fills(&back.plan(kind, name, None)?),
             Kind::Container => back.container(name),
         };
-        let errors = stopped.map(users::Stopped::let_go).unwrap_or_default();
+        let errors = stopped.map(Held::let_go).unwrap_or_default();
         users::all_started(restored, errors)
     }
 }

@@ -48,7 +48,9 @@ pub(crate) fn again(inspect: &Value) -> Body {
     let mode = inspect.pointer("/HostConfig/NetworkMode").and_then(Value::as_str).unwrap_or_default().to_owned();
     let mut connect = Vec::new();
     let mut first = Map::new();
-    for (network, endpoint) in inspect.pointer("/NetworkSettings/Networks").and_then(Value::as_object).into_iter().flatten() {
+    for (network, endpoint) in
+        inspect.pointer("/NetworkSettings/Networks").and_then(Value::as_object).into_iter().flatten()
+    {
         let endpoint = asked_for(endpoint, inspect);
         let is_first = *network == mode || (network == "bridge" && matches!(&*mode, "default" | ""));
         if is_first {
@@ -80,7 +82,8 @@ pub(crate) fn beside(inspect: &Value, mounts: &[Replaced]) -> Body {
         config.remove("Volumes");
     }
     if let Some(host) = create["HostConfig"].as_object_mut() {
-        for key in ["Binds", "VolumesFrom", "Links", "PortBindings", "ContainerIDFile", "PublishAllPorts", "AutoRemove"] {
+        for key in ["Binds", "VolumesFrom", "Links", "PortBindings", "ContainerIDFile", "PublishAllPorts", "AutoRemove"]
+        {
             host.remove(key);
         }
         for key in ["IpcMode", "PidMode"] {
@@ -288,7 +291,8 @@ mod tests {
 
     #[test]
     fn copy_beside_the_original_has_nothing_that_disturbs_it() {
-        let data = Replaced { destination: "/data".into(), source: "copy_v1".into(), is_volume: true, is_writable: true };
+        let data =
+            Replaced { destination: "/data".into(), source: "copy_v1".into(), is_volume: true, is_writable: true };
         let Body { create, connect } = beside(&web(), &[data]);
         assert_eq!(connect, []);
         assert_eq!(create["Labels"], json!({"a": "b"}));

@@ -86,7 +86,8 @@ impl Back<'_> {
             return Ok(());
         }
         create["Image"] = image.into();
-        let id = self.engine.create_container(Some(name), &create).with_context(|| format!("make the container {name}"))?;
+        let id =
+            self.engine.create_container(Some(name), &create).with_context(|| format!("make the container {name}"))?;
         for (network, endpoint) in &connect {
             if let Err(error) = self.engine.connect_network(network, &id, endpoint) {
                 // Half of it would be taken for the whole by the next restore.
@@ -165,10 +166,13 @@ fn make_network(inspect: &Value, network: &str) -> String {
         let mask = u32::MAX << (32 - length);
         Some(format!("--subnet {}/{length} ", std::net::Ipv4Addr::from(u32::from(address) & mask)))
     });
-    let type_it = format!("Type docker network create {}{network}, then restore once more.", subnet.unwrap_or_default());
+    let type_it =
+        format!("Type docker network create {}{network}, then restore once more.", subnet.unwrap_or_default());
     match inspect.pointer("/Config/Labels/com.docker.compose.project").and_then(Value::as_str) {
         Some(project) => {
-            format!("It is one of the Compose project {project}, whose compose file makes it: docker compose create. Else: {type_it}")
+            format!(
+                "It is one of the Compose project {project}, whose compose file makes it: docker compose create. Else: {type_it}"
+            )
         }
         None => type_it,
     }

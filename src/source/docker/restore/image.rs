@@ -127,7 +127,9 @@ impl Back<'_> {
         let digest = digests.pointer("/RepoDigests/0").and_then(Value::as_str);
         Ok(match digest {
             Some(digest) => format!("Type docker pull {digest} && docker tag {digest} {name}, then restore once more."),
-            None => format!("Type docker pull {name}, then restore once more. `images` of the source says which images are saved."),
+            None => format!(
+                "Type docker pull {name}, then restore once more. `images` of the source says which images are saved."
+            ),
         })
     }
 }
@@ -152,7 +154,8 @@ mod tests {
 
     #[test]
     fn name_without_a_tag_means_the_latest() {
-        for (name, item) in [("bb", "bb:latest"), ("h:5000/bb", "h:5000/bb:latest"), ("bb:1", "bb:1"), ("a@sha256:1", "a@sha256:1")]
+        for (name, item) in
+            [("bb", "bb:latest"), ("h:5000/bb", "h:5000/bb:latest"), ("bb:1", "bb:1"), ("a@sha256:1", "a@sha256:1")]
         {
             assert_eq!(with_tag(name), item);
         }

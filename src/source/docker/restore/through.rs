@@ -58,13 +58,12 @@ impl Back<'_> {
             return Ok(choice.done);
         };
         let helper = Helper::new(self.engine, self.source, mounted, true)?;
-        let sent = self.engine.unpack(helper.id(), "/", |output| {
-            self.add_to(Archive::new(self.saved, output, &mut choice), fill, &node)
-        });
+        let sent = self
+            .engine
+            .unpack(helper.id(), "/", |output| self.add_to(Archive::new(self.saved, output, &mut choice), fill, &node));
         task.finish();
-        sent.context("send it to the engine").hint(
-            "What came before is there, and the rest as it was. Restoring once more sends what is missing.",
-        )?;
+        sent.context("send it to the engine")
+            .hint("What came before is there, and the rest as it was. Restoring once more sends what is missing.")?;
         let Choice { mut done, written, .. } = choice;
         if options.verify {
             self.verify(fill, mounted, written, &mut done)?;

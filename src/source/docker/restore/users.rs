@@ -6,20 +6,13 @@ use anyhow::{Error, Result, anyhow};
 
 use super::Back;
 use super::plan::Place;
-use crate::config::HoldConfig;
+use crate::config::{Hold, HoldConfig};
 use crate::error::{Annotate, chain};
 use crate::source::docker::engine::{Container, MountKind, State};
+use crate::source::docker::hold::{Held, Holder};
 
-/// Those that were stopped. Dropping it starts them again.
-#[derive(Debug)]
-pub(crate) struct Stopped(());
-
-impl Stopped {
-    /// Starts them again; one error for each that did not come back.
-    pub(crate) fn let_go(self) -> Vec<Error> {
-        Vec::new()
-    }
-}
+/// What says what is to be done to a container while it is backed up.
+const HOLD: &str = "holdall.hold";
 
 impl Back<'_> {
     /// Sees that nobody who runs uses these places; who does is stopped if he may be. In a dry run nobody is.
@@ -27,7 +20,7 @@ impl Back<'_> {
     /// # Errors
     ///
     /// When somebody uses them who may not be stopped, or does not stop.
-    pub(crate) fn stop_users(&self, places: &[&Place], config: &HoldConfig) -> Result<Option<Stopped>> {
+    pub(crate) fn stop_users(&self, places: &[&Place], config: &HoldConfig) -> Result<Option<Held>> {
         let all: Vec<Container> =
             self.engine.containers()?.into_iter().filter(|container| !container.is_ours()).collect();
         let uses = |container: &Container| {
@@ -45,8 +38,39 @@ impl Back<'_> {
                 names.join(" ")
             ));
         }
-        let _ = config;
-        Ok(None)
+        if self.options.dry_run {
+            self.monitor.say(&format!("would stop {}, and start them again", names.join(", ")));
+            return Ok(None);
+        }
+        self.stop(&users, all, config).map(Some)
+    }
+
+    /// Stops them, whatever they want for a backup.
+    fn stop(&self, users: &[Container], all: Vec<Container>, config: &HoldConfig) -> Result<Held> {
+        let is_user = |container: &Container| users.iter().any(|user| user.id == container.id);
+        let told = |mut container: Container| {
+            if is_user(&container) {
+                container.labels.insert(HOLD.to_owned(), "stop".to_owned());
+            }
+            container
+        };
+        let all: Vec<Container> = all.into_iter().map(told).collect();
+        let users: Vec<Container> = all.iter().filter(|container| is_user(container)).cloned().collect();
+        let config = HoldConfig { hold: Hold::Stop, ..config.clone() };
+        let holder = Holder { engine: self.engine, source: self.source, config: &config };
+        let held = holder.hold(&users, &all, &[], self.monitor)?;
+        for user in &users {
+            // Whoever is frozen would find other files than it knows when it goes on.
+            let now = self.engine.container(&user.id)?;
+            if now.is_some_and(|now| now.state != State::Stopped) {
+                return Err(anyhow!(
+                    "{} uses what would be overwritten, and could not be stopped without harm",
+                    user.name
+                ))
+                .hint(format!("Stop it yourself, restore, and start it again: docker stop {}", user.name));
+            }
+        }
+        Ok(held)
     }
 }
 

@@ -79,8 +79,11 @@ impl Back<'_> {
         if here.is_err() && self.from != ReadFrom::Direct {
             let node = crate::extract::find(self.saved, &fill.base)?;
             if !node.is_dir() {
-                return Err(anyhow!("{} is a file of the engine's machine, which cannot be replaced from here", path.display()))
-                    .hint("Bring it back with --to DIR, and copy it there.");
+                return Err(anyhow!(
+                    "{} is a file of the engine's machine, which cannot be replaced from here",
+                    path.display()
+                ))
+                .hint("Bring it back with --to DIR, and copy it there.");
             }
             return Ok(Way::Through { mounted: Mounted::Bind(path.to_path_buf()), is_new: false });
         }
