@@ -183,11 +183,6 @@ fn image_that_is_missing_comes_out_of_the_store_and_the_one_it_was_made_from() {
         .code(0)
         .stderr_has("would load the image app:1 from the store");
     env.run(["restore", WEB, "--in-place", "--yes"]).code(0).stderr_has("loads the image app:1 from the store");
-    for n in 0..2 {
-        eprintln!("{}", env.run(["dump", &format!("docker.nas/image/app:1@latest~{n}:/image.json")]).stdout);
-    }
-    eprintln!("{}", env.run(["dump", "docker.nas/container/web:/container.json"]).stdout);
-    eprintln!("{}", env.run(["list"]).stdout);
     assert_eq!(inspected(&engine, "web")["Image"], made);
     assert_eq!(engine.inspect("web", "{{.Config.Image}}"), "app:1");
 }

@@ -174,3 +174,17 @@ fn what_only_containers_know_is_refused_for_files() {
         env.run(arguments).code(2).stderr_has("has no meaning for files.home");
     }
 }
+
+#[test]
+fn description_that_is_as_long_as_before_is_saved_anew() {
+    let engine = Dockerd::start();
+    let env = env(&engine, "volumes = [\"data\"]");
+    for label in ["of=a", "of=b"] {
+        engine.docker(["volume", "create", "--label", label, "data"]);
+        engine.filled_volume("data", "echo one >a");
+        env.run(["backup"]).code(0);
+        engine.docker(["volume", "rm", "data"]);
+    }
+    env.run(["restore", "docker.nas/volume/data", "--in-place", "--yes"]).code(0);
+    assert_eq!(engine.docker(["volume", "inspect", "--format", "{{.Labels.of}}", "data"]), "b");
+}
