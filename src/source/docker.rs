@@ -15,7 +15,7 @@ use super::{Entries, Item, OpenOptions, Readiness, Source, Tree};
 use crate::config::{DockerConfig, NameGlob, nearest};
 use crate::error::Annotate;
 use crate::extract::{Extracted, RestoreOptions};
-use crate::monitor::Monitor;
+use crate::monitor::{Monitor, Silent};
 use crate::store::SavedTree;
 
 mod archive;
@@ -339,12 +339,12 @@ impl Tree for EngineTree {
         self.parts.texts()
     }
 
-    fn let_go(&self) {
-        self.holding.let_go();
+    fn let_go(&self, monitor: &dyn Monitor) {
+        self.holding.let_go(monitor);
     }
 
     fn finish(self: Box<Self>) -> Result<()> {
-        self.holding.let_go();
+        self.holding.let_go(&Silent);
         self.failure.take()
     }
 }

@@ -10,7 +10,7 @@ use anyhow::{Context, Error, Result, bail};
 use serde_json::{Value, json};
 
 use super::engine::{Engine, Image, Volume};
-use super::ours::{EMPTY_IMAGE, HOST, LABEL, SOURCE, this_machine};
+use super::ours::{EMPTY_IMAGE, LABEL, MACHINE, SOURCE, this_machine};
 use crate::cleanup::Guard;
 
 /// Where what it is for is mounted.
@@ -59,7 +59,7 @@ impl Helper {
             "Image": image,
             // An engine makes no container without one.
             "Cmd": ["/never-started"],
-            "Labels": {LABEL: HELPER, SOURCE: source, HOST: this_machine()},
+            "Labels": {LABEL: HELPER, SOURCE: source, MACHINE: this_machine()},
             "NetworkDisabled": true,
             "HostConfig": {"Mounts": [mount], "NetworkMode": "none"},
         });
@@ -110,7 +110,7 @@ fn empty_image(engine: &Engine) -> Result<String> {
 pub(crate) fn left(engine: &Engine, source: &str) -> Result<Vec<String>> {
     let found = engine.containers_labelled(LABEL, HELPER)?.into_iter().filter(|container| {
         let is = |label: &str, value: &str| container.labels.get(label).is_some_and(|own| own == value);
-        is(SOURCE, source) && is(HOST, &this_machine())
+        is(SOURCE, source) && is(MACHINE, &this_machine())
     });
     Ok(found.map(|container| container.id).collect())
 }

@@ -9,7 +9,7 @@ pub(crate) const LABEL: &str = "holdall.internal";
 pub(crate) const SOURCE: &str = "holdall.source";
 
 /// The label that says on which machine it was made.
-pub(crate) const HOST: &str = "holdall.host";
+pub(crate) const MACHINE: &str = "holdall.machine";
 
 /// The name of this machine: what another one has made is not this one's to remove.
 pub(crate) fn this_machine() -> String {
