@@ -196,7 +196,7 @@ impl Docker {
             Kind::Volume => back.fills(&back.plan(kind, name, None)?),
             Kind::Container => back.container(name),
         };
-        let errors = stopped.map(Held::let_go).unwrap_or_default();
+        let errors = stopped.map(|held| held.let_go(monitor)).unwrap_or_default();
         users::all_started(restored, errors)
     }
 }
