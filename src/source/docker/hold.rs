@@ -209,12 +209,16 @@ pub(crate) fn mend(engine: &Engine, source: &str) -> Result<Vec<String>> {
                 continue;
             }
         };
-        let Back { came, gone, left, errors: own, .. } = Back::bring(engine, &steps, mark.start_timeout());
+        let Back { came, ran, gone, mut left, errors: own } = Back::bring(engine, &steps, mark.start_timeout());
         lines.extend(
             came.iter().map(|step| format!("started {} again, which a run that was killed had left held", step.name)),
         );
         lines.extend(gone.iter().map(|name| format!("{name} is gone, which a run that was killed had left held")));
         errors.extend(own);
+        if mark.is_fresh() {
+            // The run may have been killed while the engine stops them.
+            left.extend(ran);
+        }
         errors.extend(mark.settle(&left).err());
     }
     let failed = Failures::default();

@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
+use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
@@ -39,6 +40,12 @@ pub(super) struct Step {
     pub(super) stop_timeout: Option<Duration>,
 }
 
+/// How long a container is given to stop when nobody says: the engine's own default.
+pub(super) const STOP_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// What an engine takes besides.
+const SETTLING: Duration = Duration::from_secs(5);
+
 /// Nobody is waited for longer than this because a mark says so.
 const LONGEST: Duration = Duration::from_secs(3600);
 
@@ -47,6 +54,8 @@ struct Written {
     version: u32,
     /// In seconds.
     start_timeout: u64,
+    /// Until when an engine may still do what it was told, in seconds since 1970 of this machine.
+    settled_at: i64,
     containers: Vec<Step>,
 }
 
@@ -58,20 +67,28 @@ pub(super) struct Mark {
     volume: String,
     /// How long one may take to become healthy.
     start_timeout: Duration,
+    settled_at: DateTime<Utc>,
 }
 
 impl Mark {
     /// Writes a mark of what is going to be held.
     pub(super) fn write(engine: &Engine, source: &str, start_timeout: Duration, steps: &[Step]) -> Result<Self> {
-        let mut mark = Self { engine: engine.clone(), source: source.to_owned(), volume: String::new(), start_timeout };
+        let times = steps.iter().map(|step| step.stop_timeout.unwrap_or(STOP_TIMEOUT).min(LONGEST));
+        let settled_at = Utc::now() + times.sum::<Duration>() + SETTLING;
+        let (engine, source) = (engine.clone(), source.to_owned());
+        let mut mark = Self { engine, source, volume: String::new(), start_timeout, settled_at };
         mark.volume = mark.put(steps)?;
         Ok(mark)
     }
 
     fn put(&self, steps: &[Step]) -> Result<String> {
         let name = format!("holdall-hold-{}", uuid::Uuid::new_v4().simple());
-        let written =
-            Written { version: VERSION, start_timeout: self.start_timeout.as_secs(), containers: steps.to_vec() };
+        let written = Written {
+            version: VERSION,
+            start_timeout: self.start_timeout.as_secs(),
+            settled_at: self.settled_at.timestamp(),
+            containers: steps.to_vec(),
+        };
         let written = serde_json::to_string(&written).context("write down which containers are held")?;
         let labels =
             json!({ours::LABEL: KIND, ours::SOURCE: self.source, MACHINE: ours::this_machine(), CONTAINERS: written});
@@ -87,7 +104,7 @@ impl Mark {
         let mut volumes = engine.volumes().context("look for what an earlier run has left")?;
         volumes.retain(|v| is(v, ours::LABEL, KIND) && is(v, ours::SOURCE, source) && is(v, MACHINE, &machine));
         let understood = |volume: &Volume| {
-            let Written { start_timeout, containers, .. } = read(volume)
+            let Written { start_timeout, settled_at, containers, .. } = read(volume)
                 .with_context(|| format!("understand the mark {} of a run that was killed", volume.name))
                 .hint(format!(
                     "It says which containers that run has stopped: look at it with `docker volume inspect {0}`, start them, then \
@@ -96,9 +113,17 @@ impl Mark {
                 ))?;
             let (engine, source, name) = (engine.clone(), source.to_owned(), volume.name.clone());
             let start_timeout = Duration::from_secs(start_timeout).min(LONGEST);
-            Ok((Self { engine, source, volume: name, start_timeout }, containers))
+            let settled_at = DateTime::from_timestamp(settled_at, 0).unwrap_or_default();
+            Ok((Self { engine, source, volume: name, start_timeout, settled_at }, containers))
         };
         Ok(volumes.iter().map(understood).collect())
+    }
+
+    /// Whether an engine may still be stopping what runs: a run that was killed does not hinder it.
+    pub(super) fn is_fresh(&self) -> bool {
+        let now = Utc::now();
+        // A clock that was set back would keep it fresh for years.
+        now < self.settled_at && self.settled_at - now < TimeDelta::days(1)
     }
 
     pub(super) fn start_timeout(&self) -> Duration {
@@ -143,7 +168,7 @@ mod tests {
         let read = |text: &str| read(&volume(&json!({CONTAINERS: text}))).map(|written| written.containers.len());
         let id = "0123456789abcdef";
         let of = |id: &str, version: u32| {
-            json!({"version": version, "start_timeout": 60, "containers": [
+            json!({"version": version, "start_timeout": 60, "settled_at": 0, "containers": [
                 {"id": id, "name": "web", "way": "stop", "wave": 0, "needs": [id]}]})
             .to_string()
         };

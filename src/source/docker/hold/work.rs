@@ -8,16 +8,13 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Error, Result, anyhow};
 
 use super::back::Back;
-use super::mark::{Mark, Step};
+use super::mark::{Mark, STOP_TIMEOUT, Step};
 use super::modes::Way;
 use super::together;
 use crate::cleanup;
 use crate::error::{Annotate, chain};
 use crate::quantity::show_duration;
 use crate::source::docker::engine::{Engine, State};
-
-/// How long a container is given to stop when nobody says: the engine's own default.
-const STOP_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What is held, and how far.
 #[derive(Debug)]
