@@ -12,7 +12,7 @@ use serde_json::json;
 
 use super::modes::Way;
 use crate::error::Annotate;
-use crate::source::docker::engine::{Engine, Volume};
+use crate::source::docker::engine::{Engine, STOP_TIMEOUT, Volume};
 use crate::source::docker::ours;
 
 /// What the label of all that is ours says of a mark.
@@ -40,9 +40,6 @@ pub(super) struct Step {
     pub(super) stop_timeout: Option<Duration>,
 }
 
-/// How long a container is given to stop when nobody says: the engine's own default.
-pub(super) const STOP_TIMEOUT: Duration = Duration::from_secs(10);
-
 /// What an engine takes besides.
 const SETTLING: Duration = Duration::from_secs(5);
 
@@ -58,6 +55,9 @@ struct Written {
     settled_at: i64,
     containers: Vec<Step>,
 }
+
+/// A mark that was found, with what it names; or why it cannot be understood.
+type Found = Result<(Mark, Vec<Step>)>;
 
 /// The mark of a run.
 #[derive(Debug)]
@@ -97,8 +97,8 @@ impl Mark {
         Ok(name)
     }
 
-    /// The marks of this source that runs on this machine have left, and what they name; for those that cannot be understood, why.
-    pub(super) fn left(engine: &Engine, source: &str) -> Result<Vec<Result<(Self, Vec<Step>)>>> {
+    /// The marks of this source that runs on this machine have left.
+    pub(super) fn left(engine: &Engine, source: &str) -> Result<Vec<Found>> {
         let is = |volume: &Volume, label: &str, value: &str| volume.labels.get(label).is_some_and(|own| own == value);
         let machine = ours::this_machine();
         let mut volumes = engine.volumes().context("look for what an earlier run has left")?;

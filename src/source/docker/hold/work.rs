@@ -8,13 +8,13 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Error, Result, anyhow};
 
 use super::back::Back;
-use super::mark::{Mark, STOP_TIMEOUT, Step};
+use super::mark::{Mark, Step};
 use super::modes::Way;
 use super::together;
 use crate::cleanup;
 use crate::error::{Annotate, chain};
 use crate::quantity::show_duration;
-use crate::source::docker::engine::{Engine, State};
+use crate::source::docker::engine::{Engine, STOP_TIMEOUT, State};
 
 /// What is held, and how far.
 #[derive(Debug)]
