@@ -5,7 +5,7 @@
 //! in [`container`] and [`image`].
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Context, Error, Result, anyhow};
 use serde_json::Value;
@@ -13,7 +13,7 @@ use serde_json::Value;
 use super::parts::{Parts, Text};
 use super::{Entries, Item, OpenOptions, Readiness, Source, Tree};
 use crate::config::{DockerConfig, NameGlob, nearest};
-use crate::error::{Annotate, ExitCode};
+use crate::error::Annotate;
 use crate::extract::{Extracted, RestoreOptions};
 use crate::monitor::{Monitor, Silent};
 use crate::store::SavedTree;
@@ -23,15 +23,19 @@ mod container;
 pub mod discover;
 pub(crate) mod dump;
 pub(crate) mod engine;
+mod failure;
 pub(crate) mod helper;
 pub(crate) mod hold;
 mod image;
 pub mod onboarding;
 pub(crate) mod ours;
+pub(crate) mod restore;
 pub(crate) mod volume;
 
+pub(crate) use failure::Failure;
+
 use engine::{Container, Engine, Volume};
-use hold::{Failures, Holder, Holding};
+use hold::{Failures, Held, Holder, Holding};
 use volume::Reader;
 
 /// The driver.
@@ -42,6 +46,8 @@ pub struct Docker {
     /// Paths of this machine that no backup may contain.
     never: Vec<PathBuf>,
     engine: Mutex<Option<Engine>>,
+    /// Who was stopped for a restore.
+    stopped: Mutex<Option<Held>>,
     /// Who did not come back after it was held.
     failures: Failures,
 }
@@ -71,6 +77,7 @@ impl Docker {
             config: config.clone(),
             never: never.to_vec(),
             engine: Mutex::default(),
+            stopped: Mutex::default(),
             failures: Failures::default(),
         }
     }
@@ -259,7 +266,7 @@ impl Source for Docker {
             Subject::Container(container) => container::put(&container, &reader, &mut parts)?,
             Subject::Image(inspect) => {
                 parts.put("/image.json", Text::json(&inspect));
-                parts.put("/image.tar", image::part(&engine, name));
+                parts.put("/image.tar", image::part(&engine, name, &failure));
             }
         }
         Ok(Box::new(EngineTree { parts, failure, holding }))
@@ -283,8 +290,12 @@ impl Source for Docker {
         self.failures.tell()
     }
 
-    fn overwritten(&self, _item: &Item, _saved: &SavedTree, _path: Option<&Path>) -> Result<Option<Box<dyn Tree>>> {
-        Ok(None)
+    fn make_way(&self, item: &Item, saved: &SavedTree, options: &RestoreOptions, monitor: &dyn Monitor) -> Result<()> {
+        self.clear_way(item, saved, options, monitor)
+    }
+
+    fn overwritten(&self, item: &Item, saved: &SavedTree, path: Option<&Path>) -> Result<Option<Box<dyn Tree>>> {
+        self.to_be_overwritten(item, saved, path)
     }
 
     fn restore(
@@ -294,24 +305,7 @@ impl Source for Docker {
         options: &RestoreOptions,
         monitor: &dyn Monitor,
     ) -> Result<Extracted> {
-        let _ = (saved, options, monitor);
-        Err(anyhow!("{} cannot be put back in place yet", item.id)).exit(ExitCode::Usage)
-    }
-}
-
-/// Why a tree is not whole, once it is known.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Failure(Arc<Mutex<Option<Error>>>);
-
-impl Failure {
-    /// Keeps the first reason.
-    pub(crate) fn set(&self, error: Error) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
-    }
-
-    /// The reason, if there is one.
-    pub(crate) fn take(&self) -> Result<()> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).take().map_or(Ok(()), Err)
+        self.bring_back(item, saved, options, monitor)
     }
 }
 

@@ -17,8 +17,7 @@ use crate::source::docker::ours;
 
 /// What the label of all that is ours says of a mark.
 const KIND: &str = "hold";
-/// The machine on which the run was.
-const MACHINE: &str = "holdall.machine";
+/// The label that names what is held.
 const CONTAINERS: &str = "holdall.held";
 
 /// The form of what is written; a later one may be one that is not understood here.
@@ -90,8 +89,7 @@ impl Mark {
             containers: steps.to_vec(),
         };
         let written = serde_json::to_string(&written).context("write down which containers are held")?;
-        let labels =
-            json!({ours::LABEL: KIND, ours::SOURCE: self.source, MACHINE: ours::this_machine(), CONTAINERS: written});
+        let labels = json!({ours::LABEL: KIND, ours::SOURCE: self.source, ours::MACHINE: ours::this_machine(), CONTAINERS: written});
         let made = self.engine.create_volume(&json!({"Name": name, "Driver": "local", "Labels": labels}));
         made.context("leave a mark in the engine of which containers are held")?;
         Ok(name)
@@ -102,7 +100,7 @@ impl Mark {
         let is = |volume: &Volume, label: &str, value: &str| volume.labels.get(label).is_some_and(|own| own == value);
         let machine = ours::this_machine();
         let mut volumes = engine.volumes().context("look for what an earlier run has left")?;
-        volumes.retain(|v| is(v, ours::LABEL, KIND) && is(v, ours::SOURCE, source) && is(v, MACHINE, &machine));
+        volumes.retain(|v| is(v, ours::LABEL, KIND) && is(v, ours::SOURCE, source) && is(v, ours::MACHINE, &machine));
         let understood = |volume: &Volume| {
             let Written { start_timeout, settled_at, containers, .. } = read(volume)
                 .with_context(|| format!("understand the mark {} of a run that was killed", volume.name))
