@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use anyhow::{Error, Result};
 
-use super::engine::{Container, Engine};
+use super::engine::{self, Container, Engine};
 use crate::cleanup::{self, Guard};
 use crate::config::HoldConfig;
 use crate::error::{chain, hints};
@@ -156,8 +156,8 @@ impl Holder<'_> {
 /// How long a container may take to stop; `None`: what the engine gives it. Engines count whole seconds, and half a one is not none.
 fn stop_timeout(container: &Container, config: &HoldConfig) -> Option<Duration> {
     let whole = |time: Duration| Duration::from_secs(time.as_millis().div_ceil(1000).try_into().unwrap_or(u64::MAX));
-    // podman says that of each that has none of its own.
-    let own = container.stop_timeout.filter(|time| !time.is_zero());
+    // In podman each that Docker's client has made has no time at all, and what it writes would end as after a crash.
+    let own = container.stop_timeout.map(|time| if time.is_zero() { engine::STOP_TIMEOUT } else { time });
     config.stop_timeout.map(whole).or(own)
 }
 
@@ -267,7 +267,7 @@ mod tests {
             let config = HoldConfig { hold: Hold::Stop, stop_timeout: configured, start_timeout, honors_offen: false };
             stop_timeout(&container, &config)
         };
-        assert_eq!(of(0, None), None);
+        assert_eq!(of(0, None), Some(Duration::from_secs(10)));
         assert_eq!(of(30, None), Some(Duration::from_secs(30)));
         assert_eq!(of(30, Some(Duration::from_millis(500))), Some(Duration::from_secs(1)));
     }
