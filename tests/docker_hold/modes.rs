@@ -120,3 +120,20 @@ fn container_is_held_with_all_that_write_to_its_volumes_and_dumped_before() {
     assert_eq!(saved.stdout, "dumped\none\n");
     assert_eq!(["web", "helper"].map(|name| bench.state(name)), ["running", "running"]);
 }
+
+#[test]
+fn container_that_ends_again_and_again_is_held_too() {
+    for hold in ["pause", "stop"] {
+        let bench = Bench::new(&format!("hold = \"{hold}\""));
+        let options = ["--network", "none", "--volume", "data:/data", "--restart", "always"];
+        bench.script("ill", &options, "tell start ill; exit 1");
+        let restarts = || bench.engine.inspect("ill", "{{.State.Restarting}} {{.RestartCount}}");
+        // By then it waits some seconds for each start.
+        bench.engine.wait_until("ill", || ["true 5", "true 6"].contains(&restarts().as_str()));
+        let (outcome, states) = bench.backup_looking();
+        outcome.code(0).stderr_has("docker.nas: starts ill\n");
+        assert_eq!(states, ["ill exited"]);
+        bench.engine.wait_until("ill", || restarts().starts_with("true"));
+        assert_eq!(bench.marks(), 0);
+    }
+}
