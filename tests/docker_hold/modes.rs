@@ -137,3 +137,18 @@ fn container_that_ends_again_and_again_is_held_too() {
         assert_eq!(bench.marks(), 0);
     }
 }
+
+#[test]
+fn writer_is_held_also_when_its_volume_is_read_through_the_engine() {
+    let bench = Bench::new("hold = \"stop\"\nread = \"api\"");
+    // It writes until it is stopped: what is saved is what it wrote last.
+    let options = ["--network", "none", "--volume", "data:/data"];
+    bench.script(
+        "web",
+        &options,
+        "trap 'tell stop web; echo last >/data/file; exit' TERM; tell start web; wait_for_end",
+    );
+    bench.env.run(["backup"]).code(0).stderr_has("docker.nas: stops web\n").stderr_has("docker.nas: starts web\n");
+    assert_eq!(bench.env.run(["dump", "docker.nas/volume/data:/data/file"]).code(0).stdout, "last\n");
+    assert_eq!((bench.state("web").as_str(), bench.marks()), ("running", 0));
+}
