@@ -9,7 +9,7 @@ use anyhow::{Context, Result, anyhow};
 use serde_json::Value;
 
 use super::engine::{Container, Engine};
-use super::hold::{Held, Holding};
+use super::hold::Holding;
 use super::volume::Reader;
 use super::{Docker, EngineTree, Failure, Kind, helper};
 use crate::config::ReadFrom;
