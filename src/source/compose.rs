@@ -12,6 +12,15 @@ use crate::extract::{Extracted, RestoreOptions};
 use crate::monitor::Monitor;
 use crate::store::SavedTree;
 
+mod env;
+mod folder;
+mod interpolate;
+mod labels;
+mod paths;
+mod project;
+mod stacks;
+mod yaml;
+
 /// The driver.
 #[derive(Debug)]
 pub struct Compose {
