@@ -16,11 +16,13 @@ use crate::store::format::BlobId;
 use crate::store::{Node, SavedNode, SavedTree};
 
 pub mod compose;
+mod content;
 pub mod docker;
 pub mod files;
 mod globs;
 mod parts;
 pub mod ssh;
+mod stream;
 
 /// One configured thing that can be read as trees of files, and put back from one.
 pub trait Source: Send + Sync {

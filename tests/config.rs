@@ -87,7 +87,7 @@ fn files_source_has_all_its_keys() {
 fn machines(name: &str) -> Vec<SshConfig> {
     let ssh = |source: SourceConfig| match source {
         SourceConfig::Ssh(ssh) => Some(*ssh),
-        SourceConfig::Files(_) => None,
+        _ => None,
     };
     config::load(&sample(name)).unwrap().sources.into_iter().filter_map(ssh).collect()
 }

@@ -7,18 +7,18 @@ use serde_json::json;
 
 use super::Context;
 use crate::config::{self, Config};
-use crate::error::{Annotate, ExitCode};
+use crate::error::{Annotate, ExitCode, chain};
 use crate::output::printable;
-use crate::source::ssh;
+use crate::source::{docker, ssh};
 
 /// Kinds of sources, and whether there is a way to look for them.
 const KINDS: [(&str, bool); 6] =
-    [("files", false), ("ssh", true), ("docker", false), ("compose", false), ("ios", false), ("incus", false)];
+    [("files", false), ("ssh", true), ("docker", true), ("compose", true), ("ios", false), ("incus", false)];
 
 /// Arguments of `discover`.
 #[derive(Debug, clap::Args)]
 pub struct DiscoverArgs {
-    /// Which kinds: ssh; none = all
+    /// Which kinds: ssh, docker, compose; none = all
     #[arg(value_name = "KIND")]
     kinds: Vec<String>,
 }
@@ -42,6 +42,10 @@ pub fn run(args: &DiscoverArgs, context: &Context) -> Result<ExitCode> {
     let mut found = Vec::new();
     if is_wanted("ssh") {
         look_for_machines(&config, context, &mut found);
+    }
+    let kinds: Vec<&str> = ["docker", "compose"].into_iter().filter(|kind| is_wanted(kind)).collect();
+    if !kinds.is_empty() {
+        look_into_engines(&config, &kinds, !args.kinds.is_empty(), context, &mut found)?;
     }
     print(&found, context)?;
     Ok(ExitCode::Done)
@@ -88,6 +92,29 @@ fn look_for_machines(config: &Config, context: &Context, found: &mut Vec<Found>)
         detail: machine.detail,
         covered_by: machine.covered_by,
     }));
+}
+
+/// Looks into container engines. That none runs is only worth a word when nobody has named one.
+fn look_into_engines(
+    config: &Config,
+    kinds: &[&str],
+    is_asked_for: bool,
+    context: &Context,
+    found: &mut Vec<Found>,
+) -> Result<()> {
+    for engine in docker::discover::engines(config) {
+        match engine.things {
+            Ok(things) => found.extend(things.into_iter().filter(|thing| kinds.contains(&thing.kind)).map(|thing| {
+                Found { kind: thing.kind, name: thing.name, detail: thing.detail, covered_by: thing.covered_by }
+            })),
+            Err(error) if engine.is_configured => return Err(error),
+            Err(error) if is_asked_for && found.is_empty() => {
+                context.monitor.say(&format!("No container engine answers: {}", chain(&error)));
+            }
+            Err(error) => tracing::debug!("no container engine answers at {}: {error:#}", engine.place),
+        }
+    }
+    Ok(())
 }
 
 fn print(found: &[Found], context: &Context) -> Result<()> {

@@ -17,9 +17,12 @@ use crate::extract::{Extracted, RestoreOptions};
 use crate::monitor::Monitor;
 use crate::store::SavedTree;
 
+mod archive;
 mod container;
+pub mod discover;
 pub(crate) mod dump;
 pub(crate) mod engine;
+pub(crate) mod helper;
 mod image;
 pub(crate) mod ours;
 pub(crate) mod volume;
@@ -89,29 +92,27 @@ impl Docker {
 
     /// The names of what is backed up of a kind: all that the globs match, and every name that was written out, there or not.
     fn wanted(&self, engine: &Engine, kind: Kind) -> Result<Vec<String>> {
-        let names = match kind {
-            Kind::Volume => &self.config.volumes,
-            Kind::Container => &self.config.containers,
-            Kind::Image => &self.config.images,
-        };
+        let names = names_of(&self.config, kind);
         if names.is_empty() {
             return Ok(Vec::new());
         }
-        let is_left_out = |name: &String| {
-            let name = format!("{}/{name}", kind.name());
-            self.config.exclude.iter().any(|exclude| exclude.matches(&name))
-        };
         let is_glob = |name: &&NameGlob| name.glob.is_some();
         let mut wanted: Vec<String> = Vec::new();
         if names.iter().any(|name| is_glob(&name)) {
             wanted = Self::there_are(engine, kind)?;
-            wanted.retain(|name| names.iter().filter(is_glob).any(|glob| glob.matches(name)));
         }
         wanted.extend(names.iter().filter(|name| !is_glob(name)).map(|name| name.text.clone()));
-        wanted.retain(|name| !is_left_out(name));
+        wanted.retain(|name| Self::covers(&self.config, kind, name));
         wanted.sort();
         wanted.dedup();
         Ok(wanted)
+    }
+
+    /// Whether something of this name is an item of its own.
+    fn covers(config: &DockerConfig, kind: Kind, name: &str) -> bool {
+        let path = format!("{}/{name}", kind.name());
+        names_of(config, kind).iter().any(|wanted| wanted.matches(name))
+            && !config.exclude.iter().any(|exclude| exclude.matches(&path))
     }
 
     /// What an item of this source is, and its name.
@@ -120,6 +121,15 @@ impl Docker {
         let (kind, name) = rest.and_then(|rest| rest.split_once('/')).unwrap_or_default();
         let kind = Kind::ALL.iter().find(|(_, known)| *known == kind).map(|(kind, _)| *kind);
         kind.map(|kind| (kind, name)).with_context(|| format!("{} is no item of {}", item.id, self.id))
+    }
+}
+
+/// Which things of a kind are wanted.
+fn names_of(config: &DockerConfig, kind: Kind) -> &[NameGlob] {
+    match kind {
+        Kind::Volume => &config.volumes,
+        Kind::Container => &config.containers,
+        Kind::Image => &config.images,
     }
 }
 
@@ -162,6 +172,7 @@ impl Source for Docker {
             from: self.config.read,
             never: &self.never,
             is_dry_run: options.dry_run,
+            failure: &failure,
         };
         match kind {
             Kind::Volume => {
@@ -170,7 +181,7 @@ impl Source for Docker {
             }
             Kind::Container => {
                 let Some(container) = engine.container(name)? else { return missing(&engine, kind, name) };
-                container::put(&container, &reader, &self.config, &failure, &mut parts)?;
+                container::put(&container, &reader, &self.config, &mut parts)?;
             }
             Kind::Image => {
                 let Some(inspect) = engine.image(name)? else { return missing(&engine, kind, name) };

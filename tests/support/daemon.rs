@@ -28,11 +28,20 @@ pub struct Daemon {
 impl Daemon {
     /// Starts a program with its output going to `log`.
     pub fn start(command: Command, log: &Path) -> Self {
+        Self::start_with("KILL", command, log)
+    }
+
+    /// The same for a program that must end by itself, since it has started others: it is asked to when the test is killed.
+    pub fn start_gently(command: Command, log: &Path) -> Self {
+        Self::start_with("TERM", command, log)
+    }
+
+    fn start_with(signal: &str, command: Command, log: &Path) -> Self {
         let shown = format!("{command:?}");
         let file = File::create(log).unwrap();
         // `Drop` does not run in a test that is killed: the kernel then ends what it has started.
         let mut guarded = Command::new("setpriv");
-        guarded.args(["--pdeathsig", "KILL", "--"]).arg(command.get_program()).args(command.get_args());
+        guarded.args(["--pdeathsig", signal, "--"]).arg(command.get_program()).args(command.get_args());
         if let Some(directory) = command.get_current_dir() {
             guarded.current_dir(directory);
         }
@@ -103,8 +112,9 @@ impl Daemon {
     }
 }
 
-impl Drop for Daemon {
-    fn drop(&mut self) {
+impl Daemon {
+    /// Asks the program to end, and ends it when it does not.
+    pub fn end(&mut self) {
         // A child that has ended and was waited for has no process id any more that could be signalled.
         if !matches!(self.child.try_wait(), Ok(None)) {
             return;
@@ -116,6 +126,12 @@ impl Drop for Daemon {
             thread::sleep(POLL_EVERY);
         }
         self.kill();
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        self.end();
     }
 }
 

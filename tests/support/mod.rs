@@ -6,6 +6,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests may end the test")]
 
 pub mod daemon;
+pub mod dockerd;
 pub mod env;
 pub mod fault;
 pub mod http;

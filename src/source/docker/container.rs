@@ -5,20 +5,14 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use serde_json::json;
 
+use super::dump;
 use super::engine::{Container, MountKind};
 use super::volume::Reader;
-use super::{Failure, dump};
 use crate::config::DockerConfig;
 use crate::source::parts::{Parts, Text};
 
 /// Puts a container into a tree.
-pub(super) fn put(
-    container: &Container,
-    reader: &Reader<'_>,
-    config: &DockerConfig,
-    failure: &Failure,
-    parts: &mut Parts,
-) -> Result<()> {
+pub(super) fn put(container: &Container, reader: &Reader<'_>, config: &DockerConfig, parts: &mut Parts) -> Result<()> {
     parts.put("/container.json", Text::json(&container.inspect));
     for name in container.volumes() {
         let volume = reader.engine.volume(name)?.with_context(|| format!("there is no volume {name} any more"))?;
@@ -34,7 +28,7 @@ pub(super) fn put(
     }
     for dump in dump::wanted(container, &config.dumps)? {
         let at = Path::new("/dumps").join(&dump.file);
-        parts.put(at, dump.streamed(reader.engine, container, failure));
+        parts.put(at, dump.streamed(reader.engine, container, reader.failure));
     }
     Ok(())
 }

@@ -4,6 +4,7 @@
 //! streams ([`streams`]): what goes through here never has to fit into the memory. What engines say of things is kept as they say it
 //! ([`model`]).
 
+use std::collections::HashMap;
 use std::fmt;
 use std::future::Future;
 use std::io::{Read, Write};
@@ -82,6 +83,11 @@ impl Engine {
         Ok(Self(Arc::new(Inner { docker, runtime, place })))
     }
 
+    /// Where the engine of a configuration is, as `$DOCKER_HOST` would say it.
+    pub(crate) fn place_of(config: &EngineConfig) -> String {
+        connect::place(config)
+    }
+
     /// Where it is, as `$DOCKER_HOST` would say it.
     pub(crate) fn place(&self) -> &str {
         &self.0.place
@@ -125,7 +131,16 @@ impl Engine {
 
     /// All containers, by name, running or not.
     pub(crate) fn containers(&self) -> Result<Vec<Container>> {
-        let options = query::ListContainersOptionsBuilder::new().all(true).build();
+        self.list_containers(query::ListContainersOptionsBuilder::new().all(true).build())
+    }
+
+    /// All containers with this value of a label, running or not.
+    pub(crate) fn containers_labelled(&self, label: &str, value: &str) -> Result<Vec<Container>> {
+        let filters = HashMap::from([("label", vec![format!("{label}={value}")])]);
+        self.list_containers(query::ListContainersOptionsBuilder::new().all(true).filters(&filters).build())
+    }
+
+    fn list_containers(&self, options: query::ListContainersOptions) -> Result<Vec<Container>> {
         let listed = self.wait(self.docker().list_containers(Some(options))).context("list containers")?;
         let mut containers = Vec::new();
         for id in listed.into_iter().filter_map(|container| container.id) {
@@ -197,10 +212,9 @@ impl Engine {
         Ok(self.wait(self.docker().create_container(options, body))?.id)
     }
 
-    /// Removes a container that does not run, and the anonymous volumes that came with it; nothing when it is gone.
+    /// Removes a container that does not run, and none of its volumes; nothing when it is gone.
     pub(crate) fn remove_container(&self, id: &str) -> Result<()> {
-        let options = query::RemoveContainerOptionsBuilder::new().v(true).build();
-        if_there(self.wait(self.docker().remove_container(id, Some(options)))).map(drop)
+        if_there(self.wait(self.docker().remove_container(id, None::<query::RemoveContainerOptions>))).map(drop)
     }
 
     /// Makes a volume. `body` is as for `POST /volumes/create`.

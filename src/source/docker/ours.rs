@@ -5,6 +5,14 @@ use super::engine::{Container, Image, Volume};
 /// The label of all that is holdall's own.
 pub(crate) const LABEL: &str = "holdall.internal";
 
+/// The label that says for which source something of holdall's own is.
+pub(crate) const SOURCE: &str = "holdall.source";
+
+/// The name of this machine: what another one has made is not this one's to remove.
+pub(crate) fn this_machine() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
+}
+
 /// The image without a file in it that helper containers are made of.
 pub(crate) const EMPTY_IMAGE: &str = "holdall/empty:1";
 

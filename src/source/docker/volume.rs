@@ -8,7 +8,11 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow};
 
+use super::Failure;
+use super::archive::Archived;
 use super::engine::{Engine, Volume};
+use super::helper::Mounted;
+use super::ours::this_machine;
 use crate::config::{LeaveOut, ReadFrom};
 use crate::error::Annotate;
 use crate::source::files::Local;
@@ -24,6 +28,8 @@ pub(crate) struct Reader<'r> {
     /// Paths of this machine that no backup may contain.
     pub(crate) never: &'r [PathBuf],
     pub(crate) is_dry_run: bool,
+    /// Who hears when something is not whole.
+    pub(crate) failure: &'r Failure,
 }
 
 impl Reader<'_> {
@@ -48,7 +54,7 @@ impl Reader<'_> {
             }
             Err(why) => {
                 tracing::debug!("the volume {} is read through the engine: {why:#}", volume.name);
-                return Err(anyhow!("reading through the engine is not there yet"));
+                self.put_archive(Mounted::Volume(volume.clone()), &data, &volume.mountpoint, parts)?;
             }
         }
         Ok(())
@@ -56,30 +62,59 @@ impl Reader<'_> {
 
     /// Puts what a path of the engine's machine has into a tree. What cannot be read is a problem of the tree.
     pub(crate) fn put_bind(&self, source: &Path, at: &Path, parts: &mut Parts) {
-        match self.local(source) {
-            Ok(local) => parts.put(at, local),
-            Err(error) => {
-                let error = crate::error::chain(&error);
-                parts.put(at, Missing(Problem { path: source.to_path_buf(), error, severity: Severity::Unread }));
-            }
+        if is_the_machine(source) {
+            let error = "is a part of the machine itself, and is not saved with a container".to_owned();
+            parts.put(at, Missing(Problem { path: source.to_path_buf(), error, severity: Severity::Warning }));
+            return;
         }
+        let read = match self.from {
+            ReadFrom::Api => self.put_archive(Mounted::Bind(source.to_path_buf()), at, source, parts),
+            ReadFrom::Direct => self.local(source).map(|local| parts.put(at, local)),
+            ReadFrom::Auto => match self.is_own().and_then(|()| self.local(source)) {
+                Ok(local) => {
+                    parts.put(at, local);
+                    Ok(())
+                }
+                Err(_) => self.put_archive(Mounted::Bind(source.to_path_buf()), at, source, parts),
+            },
+        };
+        if let Err(error) = read {
+            let error = crate::error::chain(&error);
+            parts.put(at, Missing(Problem { path: source.to_path_buf(), error, severity: Severity::Unread }));
+        }
+    }
+
+    /// Puts what the engine gives of something into a tree; `shown` is where it is on the engine's machine.
+    fn put_archive(&self, mounted: Mounted, at: &Path, shown: &Path, parts: &mut Parts) -> Result<()> {
+        if self.is_dry_run {
+            let error = "is not read in a dry run: the engine would need a helper container for it".to_owned();
+            parts.put(at, Missing(Problem { path: shown.to_path_buf(), error, severity: Severity::Warning }));
+            return Ok(());
+        }
+        parts.put(at, Archived::new(self.engine, self.source, mounted, self.failure)?);
+        Ok(())
     }
 
     fn local(&self, path: &Path) -> Result<Local> {
         Local::new(path, &LeaveOut::default(), self.never)
     }
 
-    /// Whether what lies at the mountpoint of a volume is the volume: the path is that of the engine's machine, which need not be this one, and some
-    /// drivers mount something there only while it is used.
-    fn is_here(&self, volume: &Volume) -> Result<()> {
-        let own = rustix::system::uname();
+    /// Whether the engine is this machine's, and its owners have the numbers that they have here.
+    pub(crate) fn is_own(&self) -> Result<()> {
         let info = self.engine.info()?;
-        if !self.engine.has_socket() || own.nodename().to_string_lossy() != info.host {
+        if !self.engine.has_socket() || this_machine() != info.host {
             return Err(anyhow!("the engine is not this machine's"));
         }
         if info.shifts_ids {
             return Err(anyhow!("its owners have other numbers on this machine than in containers"));
         }
+        Ok(())
+    }
+
+    /// Whether what lies at the mountpoint of a volume is the volume: the path is that of the engine's machine, which need not be this one, and some
+    /// drivers mount something there only while it is used.
+    pub(crate) fn is_here(&self, volume: &Volume) -> Result<()> {
+        self.is_own()?;
         let mounts_something =
             volume.driver != "local" || ["type", "device"].iter().any(|o| volume.options.contains_key(*o));
         if mounts_something && !is_mountpoint(&volume.mountpoint)? {
@@ -87,6 +122,11 @@ impl Reader<'_> {
         }
         Ok(())
     }
+}
+
+/// Whether a path leads to what is no data of a container: all of the machine, or what its kernel makes up.
+fn is_the_machine(path: &Path) -> bool {
+    path == Path::new("/") || ["/proc", "/sys", "/dev"].iter().any(|made_up| path.starts_with(made_up))
 }
 
 /// Whether something is mounted at a path of this machine (`proc(5)`, `/proc/pid/mountinfo`: the fifth field, with octal escapes).

@@ -14,6 +14,7 @@ use super::only_sftp;
 use super::posix::{self, Request, prunable};
 use super::room::Room;
 use crate::config::LeaveOut;
+use crate::source::stream::in_tree_order;
 
 /// Lists everything below the roots.
 pub(super) fn list(
@@ -87,9 +88,4 @@ pub(super) fn in_order(
     found.iter().try_for_each(|entry| listing.take(entry, roots, leaves_out))?;
     listing.sort();
     Ok(listing)
-}
-
-/// A path in an order in which what is in a directory comes before what comes behind the directory: no name has a byte before the slash.
-pub(super) fn in_tree_order(path: &[u8]) -> Vec<u8> {
-    path.iter().map(|&byte| if byte == b'/' { 0 } else { byte }).collect()
 }

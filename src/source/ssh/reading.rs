@@ -14,10 +14,10 @@ use super::host::{Host, Way};
 use super::listing::{Found, Stat};
 use super::plan::Names;
 use super::posix::{Contents, Wanted};
-use super::stream::Members;
 use super::transfer::Transfer;
 use super::tree::Shared;
 use crate::source::Content;
+use crate::source::stream::Members;
 
 /// The stream, while it is read.
 pub(super) enum Stream {

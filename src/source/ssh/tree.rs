@@ -15,12 +15,11 @@ use super::dump;
 use super::host::{Host, Way};
 use super::listing::{BLOCK, CHARACTER, Found, Row, Steps};
 use super::node::{Extra, node_of};
-use super::plain::in_tree_order;
 use super::plan::Plan;
 use super::reading::{self, Stream, start};
-use super::stream::Member;
 use crate::config::SshDump;
 use crate::error::Annotate;
+use crate::source::stream::{Member, in_tree_order};
 use crate::source::{Content, Entries, Entry, Problem, Severity, Tree};
 
 /// What all looks at a tree share.

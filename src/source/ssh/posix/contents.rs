@@ -22,7 +22,7 @@ use anyhow::{Context, Result, anyhow};
 use super::complaints;
 use super::frames::{Frames, WORD};
 use crate::source::Content;
-use crate::source::ssh::content::{BUDGET, Budget};
+use crate::source::content::{BUDGET, Budget};
 use crate::source::ssh::shell::{Shell, quote};
 
 mod delivery;

@@ -21,7 +21,7 @@ use crate::monitor::{Monitor, Task, Unit};
 use crate::source::ssh::commands;
 use crate::source::ssh::pipe::{Input, pipe};
 use crate::source::ssh::shell::Shell;
-use crate::source::ssh::stream::{Kind, Member, Members};
+use crate::source::stream::{Kind, Member, Members};
 use crate::source::{Content, Problem, Severity};
 use crate::store::{Node, SavedTree};
 

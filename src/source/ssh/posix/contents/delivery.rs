@@ -9,7 +9,7 @@ use bytes::Bytes;
 
 use super::{Told, Wanted};
 use crate::source::Content;
-use crate::source::ssh::content::{Budget, Piece, SMALL, in_memory, in_pieces};
+use crate::source::content::{Budget, Piece, SMALL, in_memory, in_pieces};
 use crate::source::ssh::posix::complaints;
 use crate::source::ssh::posix::frames::Frame;
 

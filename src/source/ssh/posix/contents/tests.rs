@@ -9,7 +9,7 @@ use std::path::Path;
 use tempfile::TempDir;
 
 use super::*;
-use crate::source::ssh::content::SMALL;
+use crate::source::content::SMALL;
 use crate::source::ssh::posix::testing::Local;
 
 fn wanted(path: &Path) -> Wanted {

@@ -156,7 +156,7 @@ fn ended_in_map() -> io::Error {
 mod tests {
 
     use super::*;
-    use crate::source::ssh::content::Budget;
+    use crate::source::content::Budget;
 
     fn segments(list: &[(u64, u64)]) -> Vec<Segment> {
         list.iter().map(|&(offset, length)| Segment { offset, length }).collect()

@@ -5,10 +5,10 @@ use std::io;
 use rustix::fs::makedev;
 use tar::{EntryType, Header};
 
-use super::Kind;
 use super::blocks::{BLOCK, Blocks, malformed, odd, padding};
 use super::pax::Extended;
 use super::sparse::Map;
+use super::{Kind, Stat};
 
 /// How long the headers of pax before a member may be: enough for all attributes of an entry, or a million holes.
 const EXTENDED: u64 = 16 << 20;
@@ -22,6 +22,7 @@ pub(super) struct Head {
     pub(super) path: Vec<u8>,
     pub(super) kind: Kind,
     pub(super) rdev: u64,
+    pub(super) stat: Stat,
     pub(super) target: Vec<u8>,
     pub(super) xattrs: Vec<(String, Vec<u8>)>,
     pub(super) complaint: Option<String>,
@@ -83,6 +84,7 @@ impl Head {
             EntryType::Directory => Kind::Directory,
             EntryType::Symlink => Kind::Symlink,
             EntryType::Fifo => Kind::Fifo,
+            EntryType::Link => Kind::HardLink,
             EntryType::Char => Kind::CharDevice,
             EntryType::Block => Kind::BlockDevice,
             _ => Kind::Other,
@@ -110,9 +112,23 @@ impl Head {
         if path.len() > NAME || target.len() > NAME {
             return Err(malformed("a name is too long"));
         }
+        let stat = Stat {
+            mode: header.mode().map_err(odd)? & 0o7777,
+            uid: extended.uid.map_or_else(|| header.uid().map(id), Ok).map_err(odd)?,
+            gid: extended.gid.map_or_else(|| header.gid().map(id), Ok).map_err(odd)?,
+            mtime: match extended.mtime {
+                Some(mtime) => mtime,
+                None => (i64::try_from(header.mtime().map_err(odd)?).unwrap_or(i64::MAX), 0),
+            },
+        };
         let (xattrs, complaint) = extended.into_xattrs();
-        Ok(Self { path, kind, rdev, target, xattrs, complaint, map })
+        Ok(Self { path, kind, rdev, stat, target, xattrs, complaint, map })
     }
+}
+
+/// The number of an owner; one that no owner has for a number that is too large.
+fn id(number: u64) -> u32 {
+    u32::try_from(number).unwrap_or(u32::MAX)
 }
 
 /// Reads what is written like a file before the member it is about.

@@ -1,4 +1,4 @@
-//! The archive that `tar` on a machine writes, taken apart while it comes in: members in their order, and the content of each to be read by
+//! An archive that somebody writes who is not trusted (`tar` on another machine, a container engine), taken apart while it comes in: members in their order, and the content of each to be read by
 //! somebody else, meanwhile or later.
 //!
 //! A thread reads the stream ([`thread`]). Content of small files waits in memory, within a budget; that of larger ones is handed on in pieces, and what is
@@ -13,9 +13,9 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, sync_channel};
 
 use anyhow::{Context, Result, bail};
+use rustix::fs::FileType;
 
 use super::content::{BUDGET, Budget};
-use super::listing;
 use crate::source::Content;
 
 mod blocks;
@@ -42,6 +42,8 @@ pub(super) struct Member {
     pub(super) size: u64,
     /// The number of a device, as `st_rdev`; 0 for anything else.
     pub(super) rdev: u64,
+    /// Mode without the type, owner, and time of the last change, as far as the archive tells.
+    pub(super) stat: Stat,
     /// Where a link leads; empty for anything else.
     pub(super) target: Vec<u8>,
     /// By name, ACLs among them in the form of the kernel.
@@ -50,6 +52,17 @@ pub(super) struct Member {
     pub(super) complaint: Option<String>,
     /// What is in it; files only. It gives an error, and never less, when the stream breaks off inside.
     pub(super) content: Option<Content>,
+}
+
+/// What an archive says of a member beside its content.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Stat {
+    /// Permission and special bits.
+    pub(super) mode: u32,
+    pub(super) uid: u32,
+    pub(super) gid: u32,
+    /// Seconds since 1970, and nanoseconds.
+    pub(super) mtime: (i64, u32),
 }
 
 /// What a member is.
@@ -61,7 +74,9 @@ pub(super) enum Kind {
     Fifo,
     CharDevice,
     BlockDevice,
-    /// A hard link, or something that only tar knows.
+    /// A further name of a file that came before.
+    HardLink,
+    /// Something that only tar knows.
     Other,
 }
 
@@ -69,13 +84,13 @@ impl Kind {
     /// The type as it stands in `st_mode`; 0 for what has none.
     pub(super) fn mode(self) -> u32 {
         match self {
-            Self::File => listing::FILE,
-            Self::Directory => listing::DIRECTORY,
-            Self::Symlink => listing::SYMLINK,
-            Self::Fifo => listing::FIFO,
-            Self::CharDevice => listing::CHARACTER,
-            Self::BlockDevice => listing::BLOCK,
-            Self::Other => 0,
+            Self::File => FileType::RegularFile.as_raw_mode(),
+            Self::Directory => FileType::Directory.as_raw_mode(),
+            Self::Symlink => FileType::Symlink.as_raw_mode(),
+            Self::Fifo => FileType::Fifo.as_raw_mode(),
+            Self::CharDevice => FileType::CharacterDevice.as_raw_mode(),
+            Self::BlockDevice => FileType::BlockDevice.as_raw_mode(),
+            Self::HardLink | Self::Other => 0,
         }
     }
 }
@@ -129,7 +144,7 @@ impl Members {
             }
             Ok(Message::Broken(error)) => {
                 self.state = State::Broken;
-                Err(error).context("read the archive that tar sends")
+                Err(error).context("read the archive that is sent")
             }
             Err(_) => {
                 self.state = State::Broken;
@@ -137,6 +152,11 @@ impl Members {
             }
         }
     }
+}
+
+/// A path in an order in which what is in a directory comes before what comes behind the directory: no name has a byte before the slash.
+pub(super) fn in_tree_order(path: &[u8]) -> Vec<u8> {
+    path.iter().map(|&byte| if byte == b'/' { 0 } else { byte }).collect()
 }
 
 impl Drop for Members {

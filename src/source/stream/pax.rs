@@ -16,6 +16,10 @@ pub(super) struct Extended {
     pub(super) target: Option<Vec<u8>>,
     /// How many bytes of data follow the header.
     pub(super) stored: Option<u64>,
+    pub(super) uid: Option<u32>,
+    pub(super) gid: Option<u32>,
+    /// Seconds since 1970, and nanoseconds.
+    pub(super) mtime: Option<(i64, u32)>,
     pub(super) sparse: SparseRecords,
     xattrs: Vec<(String, Vec<u8>)>,
     acls: Vec<(&'static str, Vec<u8>)>,
@@ -52,6 +56,9 @@ impl Extended {
             b"path" | b"GNU.sparse.name" => self.path = Some(value.to_vec()),
             b"linkpath" => self.target = Some(value.to_vec()),
             b"size" => self.stored = Some(number(value)?),
+            b"uid" => self.uid = Some(u32::try_from(number(value)?).unwrap_or(u32::MAX)),
+            b"gid" => self.gid = Some(u32::try_from(number(value)?).unwrap_or(u32::MAX)),
+            b"mtime" => self.mtime = Some(time(value).ok_or_else(|| malformed("a time is none"))?),
             b"SCHILY.acl.access" => self.acls.push((acl::ACCESS, value.to_vec())),
             b"SCHILY.acl.default" => self.acls.push((acl::DEFAULT, value.to_vec())),
             b"RHT.security.selinux" => self.selinux = Some(value.to_vec()),
@@ -136,6 +143,22 @@ impl SparseRecords {
     }
 }
 
+/// A time as a decimal fraction of seconds since 1970, of which the nanoseconds count.
+fn time(value: &[u8]) -> Option<(i64, u32)> {
+    let text = std::str::from_utf8(value).ok()?;
+    let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
+    if !fraction.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    let seconds: i64 = whole.parse().ok()?;
+    let nanoseconds: u32 = format!("{:0<9.9}", fraction).parse().ok()?;
+    // -1.25 is 0.75 after -2.
+    if whole.starts_with('-') && nanoseconds > 0 {
+        return Some((seconds.checked_sub(1)?, 1_000_000_000 - nanoseconds));
+    }
+    Some((seconds, nanoseconds))
+}
+
 /// The first record, as key and value, and what is behind it. Its length counts: there are newlines in values.
 fn record(bytes: &[u8]) -> Option<(&[u8], &[u8], &[u8])> {
     let blank = bytes.iter().take(20).position(|&byte| byte == b' ')?;
@@ -196,6 +219,25 @@ mod tests {
         let expected = [("user.a=b%3D", &b"\0\xff\n"[..]), ("user.z", b"a=b\n12 path=/x\n")];
         assert_eq!(xattrs, expected.map(|(name, value)| (name.to_owned(), value.to_vec())));
         assert_eq!(complaint, None);
+    }
+
+    #[test]
+    fn times_are_exact_also_before_1970() {
+        let times = [
+            ("0", (0, 0)),
+            ("1700000000.000000001", (1_700_000_000, 1)),
+            ("12.5", (12, 500_000_000)),
+            ("1.1234567891", (1, 123_456_789)),
+            ("-1.25", (-2, 750_000_000)),
+            ("-3", (-3, 0)),
+            ("-0.5", (-1, 500_000_000)),
+        ];
+        for (text, expected) in times {
+            assert_eq!(time(text.as_bytes()), Some(expected), "{text}");
+        }
+        for text in ["", "x", "1.-5", "1.+5", "1.5x", "99999999999999999999"] {
+            assert_eq!(time(text.as_bytes()), None, "{text}");
+        }
     }
 
     #[test]

@@ -343,6 +343,9 @@ fn lie(kind: EntryType, size: u64, data: &[u8]) -> Vec<u8> {
     header.set_entry_type(kind);
     header.set_size(size);
     header.set_mode(0o644);
+    header.set_uid(0);
+    header.set_gid(0);
+    header.set_mtime(0);
     header.set_cksum();
     let mut bytes = header.as_bytes().to_vec();
     bytes.extend_from_slice(data);

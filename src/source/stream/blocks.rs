@@ -3,7 +3,7 @@
 use std::io::{self, BufReader, Read};
 use std::sync::Arc;
 
-use crate::source::ssh::content::{Budget, ended};
+use crate::source::content::{Budget, ended};
 
 /// An archive is made of blocks of so many bytes.
 pub(super) const BLOCK: usize = 512;

@@ -9,7 +9,7 @@ use super::blocks::Blocks;
 use super::body::Body;
 use super::header::Head;
 use super::sparse::Map;
-use crate::source::ssh::content::{self, Budget, Piece, SMALL};
+use crate::source::content::{self, Budget, Piece, SMALL};
 
 /// What the thread tells.
 #[derive(Debug)]
@@ -47,9 +47,9 @@ pub(super) fn read(stream: Box<dyn Read + Send>, messages: &SyncSender<Message>,
 
 fn read_members(blocks: &mut Blocks, messages: &SyncSender<Message>, budget: &Arc<Budget>) -> Result<(), Stop> {
     while let Some(head) = Head::read(blocks)? {
-        let Head { path, kind, rdev, target, xattrs, complaint, map } = head;
+        let Head { path, kind, rdev, stat, target, xattrs, complaint, map } = head;
         let size = map.as_ref().map_or(0, |map| map.real);
-        let mut member = Member { path, kind, size, rdev, target, xattrs, complaint, content: None };
+        let mut member = Member { path, kind, size, rdev, stat, target, xattrs, complaint, content: None };
         let mut pieces = None;
         match map {
             None => {}

@@ -1,0 +1,115 @@
+//! Helper containers: what lets the engine read and write a volume, or a path of its machine, that cannot be reached here.
+//!
+//! One is made of an image without a single file, which holdall imports itself; it is never started, so that nothing runs in it. It bears the label
+//! [`LABEL`] and the name of its source, and goes when it is dropped, also on a signal. What a killed run has left is removed by the next
+//! run of the source ([`sweep`]).
+
+use std::path::PathBuf;
+
+use anyhow::{Context, Result, bail};
+use serde_json::{Value, json};
+
+use super::engine::{Engine, Volume};
+use super::ours::{EMPTY_IMAGE, LABEL, SOURCE, this_machine};
+use crate::cleanup::Guard;
+
+/// Where what it is for is mounted.
+pub(crate) const DATA: &str = "/data";
+
+/// What the label says of helpers.
+const HELPER: &str = "helper";
+
+/// An archive without a file: two blocks of zeros.
+const EMPTY_ARCHIVE: usize = 1024;
+
+/// What a helper is for.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Mounted {
+    /// A volume.
+    Volume(Volume),
+    /// A path of the engine's machine.
+    Bind(PathBuf),
+}
+
+/// A container that is there as long as this is.
+#[derive(Debug)]
+pub(crate) struct Helper {
+    id: String,
+    _guard: Guard,
+}
+
+impl Helper {
+    /// Makes a container in which this is mounted at [`DATA`], for this source.
+    ///
+    /// # Errors
+    ///
+    /// When the engine does not make it, or the thing is not there.
+    pub(crate) fn new(engine: &Engine, source: &str, mounted: &Mounted, is_writable: bool) -> Result<Self> {
+        have_image(engine)?;
+        let mount = match mounted {
+            Mounted::Volume(volume) => {
+                json!({"Type": "volume", "Source": volume.name, "VolumeOptions": {"NoCopy": true}})
+            }
+            Mounted::Bind(path) => json!({"Type": "bind", "Source": path}),
+        };
+        let mut mount = mount;
+        mount["Target"] = json!(DATA);
+        mount["ReadOnly"] = json!(!is_writable);
+        let body = json!({
+            "Image": EMPTY_IMAGE,
+            // An engine makes no container without one.
+            "Cmd": ["/never-started"],
+            "Labels": {LABEL: HELPER, SOURCE: source, "holdall.machine": this_machine()},
+            "NetworkDisabled": true,
+            "HostConfig": {"Mounts": [mount], "NetworkMode": "none"},
+        });
+        let id = engine.create_container(None, &body).context("make a helper container")?;
+        let guard = Guard::new({
+            let (engine, id) = (engine.clone(), id.clone());
+            move |_| {
+                if let Err(error) = engine.remove_container(&id) {
+                    tracing::warn!("the helper container {id} is still there, the next run removes it: {error:#}");
+                }
+            }
+        });
+        let helper = Self { id, _guard: guard };
+        if let Mounted::Volume(volume) = mounted {
+            is_the_same(engine, volume)?;
+        }
+        Ok(helper)
+    }
+
+    /// The id of the container.
+    pub(crate) fn id(&self) -> &str {
+        &self.id
+    }
+}
+
+/// Whether a volume is still the one that was looked at. One that was removed in between was made anew, empty, with the container.
+fn is_the_same(engine: &Engine, volume: &Volume) -> Result<()> {
+    let created = |inspect: &Value| inspect["CreatedAt"].clone();
+    let now = engine.volume(&volume.name)?;
+    if now.is_none_or(|now| created(&now.inspect) != created(&volume.inspect)) {
+        bail!("the volume {} was removed just now; there may be an empty one of this name", volume.name);
+    }
+    Ok(())
+}
+
+/// Sees that the image for helpers is there.
+fn have_image(engine: &Engine) -> Result<()> {
+    if engine.image(EMPTY_IMAGE)?.is_some() {
+        return Ok(());
+    }
+    engine.import_image(vec![0; EMPTY_ARCHIVE], EMPTY_IMAGE)
+}
+
+/// Removes the helpers of this source that a killed run on this machine has left.
+pub(crate) fn sweep(engine: &Engine, source: &str) -> Result<()> {
+    for container in engine.containers_labelled(LABEL, HELPER)? {
+        let is = |label: &str, value: &str| container.labels.get(label).is_some_and(|own| own == value);
+        if is(SOURCE, source) && is("holdall.machine", &this_machine()) {
+            engine.remove_container(&container.id).context("remove a helper container that a killed run has left")?;
+        }
+    }
+    Ok(())
+}
