@@ -123,13 +123,16 @@ fn run_all(code: ExitCode) {
     }
 }
 
+/// When a signal is ending the program, waits for its thread to do so, and does not return. Not for the work of a guard.
+pub fn wait_if_ending() {
+    while ENDING.load(Ordering::SeqCst) != 0 {
+        thread::park();
+    }
+}
+
 /// The code to end with: when a signal is ending the program, waits for its thread to do so.
 pub fn finish(code: ExitCode) -> ExitCode {
-    if ENDING.load(Ordering::SeqCst) != 0 {
-        loop {
-            thread::park();
-        }
-    }
+    wait_if_ending();
     code
 }
 

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Result, anyhow};
 use chrono::{DateTime, Utc};
@@ -10,7 +11,7 @@ use crate::cli::{Command, Global};
 use crate::config::{self, Config, StoreConfig};
 use crate::error::{Annotate, ExitCode};
 use crate::lock::Lock;
-use crate::monitor::Monitor;
+use crate::monitor::{Monitor, Silent};
 use crate::output::Output;
 use crate::store::Store;
 use crate::store::locks::{Held, Purpose};
@@ -77,6 +78,11 @@ pub fn hold_store(context: &Context, store: &Store, purpose: Purpose) -> Result<
 /// Takes the lock of a source.
 pub fn lock_source(context: &Context, source: &str) -> Result<Lock> {
     lock(context, source)
+}
+
+/// Takes the lock of a source if nobody has it.
+pub fn try_lock_source(source: &str) -> Result<Lock> {
+    Lock::acquire(&config::locate::runtime_dir()?, source, Duration::ZERO, &Silent)
 }
 
 fn lock(context: &Context, name: &str) -> Result<Lock> {

@@ -46,6 +46,18 @@ pub trait Source: Send + Sync {
         false
     }
 
+    /// Whether an earlier run that was killed may have left something that [`Source::mend`] puts right. Changes nothing. Called after the source has said
+    /// that it is ready.
+    fn needs_mending(&self) -> Result<bool> {
+        Ok(false)
+    }
+
+    /// Puts right what an earlier run of this source has left that was killed: starts what it has stopped. Says for each what was done. Only under the lock
+    /// of the source, so that no run is under way.
+    fn mend(&self) -> Result<Vec<String>> {
+        Ok(Vec::new())
+    }
+
     /// Puts back what was changed for a backup, after the last item, whatever became of it. Called also when nothing was opened.
     fn close(&self) -> Result<()> {
         Ok(())
@@ -123,6 +135,9 @@ pub trait Tree: Send + Sync {
     /// The sum of the sizes of all regular files in bytes, when that can be told without reading them. May walk the whole source; it is
     /// asked only when somebody watches and no earlier point tells what to expect.
     fn size(&self) -> Option<u64>;
+
+    /// Everything was read: lets go of what was held still, while what was read is still on its way into the store.
+    fn let_go(&self) {}
 
     /// Lets go of the source. An error means: what was read is not whole, and no snapshot may be made of it.
     fn finish(self: Box<Self>) -> Result<()>;

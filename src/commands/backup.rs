@@ -13,11 +13,12 @@ use chrono::{DateTime, Utc};
 
 use super::prune::{self, SpaceArgs};
 use super::status::Freshness;
-use super::{Context, hold_store, known_items, lock_source, lock_store, open_store};
+use super::{Context, hold_store, known_items, lock_source, lock_store, open_store, try_lock_source};
 use crate::cleanup::Guard;
 use crate::config::Config;
 use crate::error::{Annotate, ExitCode, chain, exit_code};
 use crate::job::Job;
+use crate::lock::Lock;
 use crate::notify::Notifier;
 use crate::quantity::{show_duration, show_time};
 use crate::report::{ItemReport, Outcome, Report, Verdict, json, text};
@@ -208,6 +209,10 @@ impl Run<'_> {
         report: &mut Report,
     ) -> Result<()> {
         let begun = Instant::now();
+        let mut lock = None;
+        if !self.args.dry_run && matches!(readiness, Ok(Readiness::Ready)) {
+            lock = self.mend_early(job, report);
+        }
         let items = match readiness {
             Ok(Readiness::Ready) => job.source.items(),
             Ok(Readiness::Away(why)) => return self.add(report, &job.id, Outcome::Away(why), begun.elapsed()),
@@ -220,7 +225,6 @@ impl Run<'_> {
                 return self.add(report, &job.id, Outcome::Failed(error), begun.elapsed());
             }
         };
-        let mut lock = None;
         for item in items.iter().filter(|item| is_wanted(selectors, &item.id)) {
             let begun = Instant::now();
             let outcome = match self.not_due(job, &opened.points_of(&item.id)) {
@@ -229,6 +233,10 @@ impl Run<'_> {
                     self.notifier.start();
                     if lock.is_none() && !self.args.dry_run {
                         lock = Some(lock_source(self.context, &job.id)?);
+                        // Whoever had the lock may have been killed.
+                        self.mend(job, report);
+                    }
+                    if !self.args.dry_run {
                         opened.hold(self.context)?;
                     }
                     let saved = self.save(job, item, &opened.points_of(&item.id), &opened.store);
@@ -238,6 +246,30 @@ impl Run<'_> {
             self.add(report, &item.id, outcome, begun.elapsed())?;
         }
         Ok(())
+    }
+
+    /// Puts right what a killed run of this source has left, whether or not anything is due; the lock of the source if it was needed. While another run
+    /// is under way there is nothing to be put right.
+    fn mend_early(&self, job: &Job, report: &mut Report) -> Option<Lock> {
+        match job.source.needs_mending() {
+            Ok(true) => {}
+            Ok(false) => return None,
+            Err(error) => {
+                report.errors.push(error.context(job.id.clone()));
+                return None;
+            }
+        }
+        let lock = try_lock_source(&job.id).ok()?;
+        self.mend(job, report);
+        Some(lock)
+    }
+
+    /// See [`crate::source::Source::mend`].
+    fn mend(&self, job: &Job, report: &mut Report) {
+        match job.source.mend() {
+            Ok(lines) => lines.iter().for_each(|line| tracing::warn!("{}: {line}", job.id)),
+            Err(error) => report.errors.push(error.context(job.id.clone())),
+        }
     }
 
     /// Says that an item is not due, if so. A point dated in the future says nothing about today.

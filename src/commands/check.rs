@@ -1,9 +1,10 @@
-//! `holdall check`: would a run work? Configuration, store, and every source's readiness; changes nothing.
+//! `holdall check`: would a run work? Configuration, store, and every source's readiness; changes nothing, but brings back what a run that was killed has left
+//! stopped.
 
 use anyhow::{Error, Result};
 use serde_json::json;
 
-use super::{Context, known_items, open_store};
+use super::{Context, known_items, open_store, try_lock_source};
 use crate::config::Config;
 use crate::error::{ExitCode, chain, exit_code, hints};
 use crate::job::Job;
@@ -60,14 +61,24 @@ fn look(args: &CheckArgs, context: &Context, config: &Config, findings: &mut Vec
     for job in Job::all(config)? {
         let id = format!("{}/", job.id);
         if wanted.iter().any(|item| *item == job.id || item.starts_with(&id)) {
-            let result = job.source.preflight().map(|readiness| match readiness {
-                Readiness::Ready => "ready".to_owned(),
-                Readiness::Away(why) => format!("away: {why}"),
-            });
+            let result = look_at(&job);
             findings.push(Finding { what: job.id, result });
         }
     }
     Ok(())
+}
+
+fn look_at(job: &Job) -> Result<String> {
+    match job.source.preflight()? {
+        Readiness::Away(why) => Ok(format!("away: {why}")),
+        Readiness::Ready if job.source.needs_mending()? => {
+            // Who has the lock is a run that is under way, and will put right itself what it has changed.
+            let Ok(_lock) = try_lock_source(&job.id) else { return Ok("ready".to_owned()) };
+            let done = job.source.mend()?;
+            Ok(std::iter::once("ready".to_owned()).chain(done).collect::<Vec<_>>().join("; "))
+        }
+        Readiness::Ready => Ok("ready".to_owned()),
+    }
 }
 
 fn print(context: &Context, findings: &[Finding]) -> Result<()> {

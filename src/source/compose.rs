@@ -6,6 +6,7 @@ use std::sync::{Mutex, PoisonError};
 use anyhow::{Result, anyhow};
 
 use super::docker::engine::Engine;
+use super::docker::hold;
 use super::{Item, OpenOptions, Readiness, Source, Tree};
 use crate::config::ComposeConfig;
 use crate::extract::{Extracted, RestoreOptions};
@@ -60,6 +61,14 @@ impl Source for Compose {
 
     fn open(&self, item: &Item, _options: &OpenOptions<'_>, _monitor: &dyn Monitor) -> Result<Box<dyn Tree>> {
         Err(anyhow!("{} is no item of {} ({:?})", item.id, self.id, self.never))
+    }
+
+    fn needs_mending(&self) -> Result<bool> {
+        hold::needs_mending(&self.engine()?, &self.id)
+    }
+
+    fn mend(&self) -> Result<Vec<String>> {
+        hold::mend(&self.engine()?, &self.id)
     }
 
     fn overwritten(&self, _item: &Item, _saved: &SavedTree, _path: Option<&Path>) -> Result<Option<Box<dyn Tree>>> {

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::{Context, Error, Result, anyhow};
+use serde_json::Value;
 
 use super::parts::{Parts, Text};
 use super::{Entries, Item, OpenOptions, Readiness, Source, Tree};
@@ -23,11 +24,13 @@ pub mod discover;
 pub(crate) mod dump;
 pub(crate) mod engine;
 pub(crate) mod helper;
+pub(crate) mod hold;
 mod image;
 pub(crate) mod ours;
 pub(crate) mod volume;
 
-use engine::Engine;
+use engine::{Container, Engine, Volume};
+use hold::{Failures, Holder, Holding};
 use volume::Reader;
 
 /// The driver.
@@ -38,6 +41,8 @@ pub struct Docker {
     /// Paths of this machine that no backup may contain.
     never: Vec<PathBuf>,
     engine: Mutex<Option<Engine>>,
+    /// Who did not come back after it was held.
+    failures: Failures,
 }
 
 /// What an item is.
@@ -60,7 +65,13 @@ impl Docker {
     /// The source of this configuration. What is at the paths `never` of this machine is not part of it.
     pub fn new(config: &DockerConfig, never: &[PathBuf]) -> Self {
         let id = format!("docker.{}", config.common.name);
-        Self { id, config: config.clone(), never: never.to_vec(), engine: Mutex::default() }
+        Self {
+            id,
+            config: config.clone(),
+            never: never.to_vec(),
+            engine: Mutex::default(),
+            failures: Failures::default(),
+        }
     }
 
     /// The engine, which is connected to once.
@@ -143,6 +154,40 @@ fn missing<T>(engine: &Engine, kind: Kind, name: &str) -> Result<T> {
         .hint(format!("{near}If it is gone for good, take it out of `{kind}s`; its points stay."))
 }
 
+/// What an item is made of, as the engine knows it now.
+enum Subject {
+    Volume(Volume),
+    Container(Container),
+    /// What the engine says of an image.
+    Image(Value),
+}
+
+impl Subject {
+    fn find(engine: &Engine, kind: Kind, name: &str) -> Result<Self> {
+        let found = match kind {
+            Kind::Volume => engine.volume(name)?.map(Self::Volume),
+            Kind::Container => engine.container(name)?.map(Self::Container),
+            Kind::Image => engine.image(name)?.map(Self::Image),
+        };
+        found.map_or_else(|| missing(engine, kind, name), Ok)
+    }
+
+    /// Whoever writes to what is read of it.
+    fn users(&self, engine: &Engine) -> Result<Vec<Container>> {
+        let (mut users, volumes) = match self {
+            Self::Volume(volume) => (Vec::new(), vec![volume.name.as_str()]),
+            Self::Container(container) => (vec![container.clone()], container.volumes().collect()),
+            Self::Image(_) => return Ok(Vec::new()),
+        };
+        for volume in volumes {
+            users.extend(engine.users(volume)?);
+        }
+        users.sort_by(|a, b| a.name.cmp(&b.name));
+        users.dedup_by(|a, b| a.id == b.id);
+        Ok(users)
+    }
+}
+
 impl Source for Docker {
     fn preflight(&self) -> Result<Readiness> {
         self.engine()?;
@@ -164,8 +209,13 @@ impl Source for Docker {
     fn open(&self, item: &Item, options: &OpenOptions<'_>, monitor: &dyn Monitor) -> Result<Box<dyn Tree>> {
         let engine = self.engine()?;
         let (kind, name) = self.parse(item)?;
-        let failure = Failure::default();
-        let mut parts = Parts::default();
+        let subject = Subject::find(&engine, kind, name)?;
+        let (mut parts, failure) = (Parts::default(), Failure::default());
+        let users = subject.users(&engine)?;
+        let holder = Holder { engine: &engine, source: &self.id, config: &self.config.hold };
+        // Most are not held, and then there is no need to ask for everybody.
+        let all = if holder.is_needed(&users)? { engine.containers()? } else { Vec::new() };
+        let held = if all.is_empty() { Vec::new() } else { holder.would_hold(&users, &all, &[])? };
         let reader = Reader {
             engine: &engine,
             source: &self.id,
@@ -174,23 +224,42 @@ impl Source for Docker {
             is_dry_run: options.dry_run,
             failure: &failure,
         };
-        match kind {
-            Kind::Volume => {
-                let Some(volume) = engine.volume(name)? else { return missing(&engine, kind, name) };
-                reader.put(&volume, Path::new("/"), &mut parts)?;
-            }
-            Kind::Container => {
-                let Some(container) = engine.container(name)? else { return missing(&engine, kind, name) };
-                container::put(&container, &reader, &self.config, &mut parts)?;
-            }
-            Kind::Image => {
-                let Some(inspect) = engine.image(name)? else { return missing(&engine, kind, name) };
+        if let Subject::Container(container) = &subject {
+            let is_held = held.contains(&container.id) && !options.dry_run;
+            container::put_dumps(container, &reader, &self.config, is_held, &mut parts)?;
+        }
+        let holding = if held.is_empty() {
+            Holding::default()
+        } else if options.dry_run {
+            let names = all.iter().filter(|container| held.contains(&container.id));
+            let names: Vec<&str> = names.map(|container| container.name.as_str()).collect();
+            monitor.say(&format!("{}: nothing is held in a dry run; else it would be {}", item.id, names.join(", ")));
+            Holding::default()
+        } else {
+            Holding::new(holder.hold(&users, &all, &[], monitor)?, &self.failures)
+        };
+        // Only now: with the last that uses it the engine may take away what is mounted for a volume.
+        match subject {
+            Subject::Volume(volume) => reader.put(&volume, Path::new("/"), &mut parts)?,
+            Subject::Container(container) => container::put(&container, &reader, &mut parts)?,
+            Subject::Image(inspect) => {
                 parts.put("/image.json", Text::json(&inspect));
                 parts.put("/image.tar", image::part(&engine, name));
             }
         }
-        let _ = monitor;
-        Ok(Box::new(EngineTree { parts, failure }))
+        Ok(Box::new(EngineTree { parts, failure, holding }))
+    }
+
+    fn needs_mending(&self) -> Result<bool> {
+        hold::needs_mending(&self.engine()?, &self.id)
+    }
+
+    fn mend(&self) -> Result<Vec<String>> {
+        hold::mend(&self.engine()?, &self.id)
+    }
+
+    fn close(&self) -> Result<()> {
+        self.failures.tell()
     }
 
     fn overwritten(&self, _item: &Item, _saved: &SavedTree, _path: Option<&Path>) -> Result<Option<Box<dyn Tree>>> {
@@ -229,6 +298,7 @@ impl Failure {
 pub(crate) struct EngineTree {
     pub(crate) parts: Parts,
     pub(crate) failure: Failure,
+    pub(crate) holding: Holding,
 }
 
 impl Tree for EngineTree {
@@ -240,7 +310,12 @@ impl Tree for EngineTree {
         self.parts.size()
     }
 
+    fn let_go(&self) {
+        self.holding.let_go();
+    }
+
     fn finish(self: Box<Self>) -> Result<()> {
+        self.holding.let_go();
         self.failure.take()
     }
 }

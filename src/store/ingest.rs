@@ -125,6 +125,8 @@ pub(super) struct Ingest<'i> {
     pub(super) parent: Option<BlobId>,
     pub(super) problems: &'i Problems,
     pub(super) task: &'i dyn Task,
+    /// Called when nothing more will be read of the source, before all of it is in the store.
+    pub(super) when_read: &'i dyn Fn(),
 }
 
 impl Engine {
@@ -174,7 +176,7 @@ impl Engine {
     ///
     /// When the store fails. What the source could not give is among the problems instead.
     pub(super) fn ingest(&self, work: Ingest<'_>, summary: &mut SnapshotSummary) -> Result<BlobId> {
-        let Ingest { entries, parent, problems, task } = work;
+        let Ingest { entries, parent, problems, task, when_read } = work;
         let failure = Failure::default();
         let (tally, root) = Default::default();
         let uploads = Uploads::new(self, &failure);
@@ -193,6 +195,7 @@ impl Engine {
             for worker in workers {
                 packers.extend(worker.join().ok().flatten());
             }
+            when_read();
             run.watch(|| Packer::finish_all(packers, &run));
             run.uploads.close();
         });

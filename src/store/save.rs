@@ -72,7 +72,9 @@ impl Store {
                 }
                 None => {}
             }
-            let work = Ingest { entries: tree.entries(), parent, problems: &problems, task: &*task };
+            let when_read = || tree.let_go();
+            let work =
+                Ingest { entries: tree.entries(), parent, problems: &problems, task: &*task, when_read: &when_read };
             engine.ingest(work, &mut summary)
         });
         task.finish();

@@ -11,8 +11,8 @@ use super::volume::Reader;
 use crate::config::DockerConfig;
 use crate::source::parts::{Parts, Text};
 
-/// Puts a container into a tree.
-pub(super) fn put(container: &Container, reader: &Reader<'_>, config: &DockerConfig, parts: &mut Parts) -> Result<()> {
+/// Puts a container into a tree, without its dumps.
+pub(super) fn put(container: &Container, reader: &Reader<'_>, parts: &mut Parts) -> Result<()> {
     parts.put("/container.json", Text::json(&container.inspect));
     for name in container.volumes() {
         let volume = reader.engine.volume(name)?.with_context(|| format!("there is no volume {name} any more"))?;
@@ -26,9 +26,24 @@ pub(super) fn put(container: &Container, reader: &Reader<'_>, config: &DockerCon
         let table = binds.iter().map(|(source, destination)| json!({"source": source, "destination": destination}));
         parts.put("/binds.json", Text::json(&table.collect()));
     }
+    Ok(())
+}
+
+/// Puts its dumps into a tree. They are taken now if it is going to be held while the tree is read.
+pub(super) fn put_dumps(
+    container: &Container,
+    reader: &Reader<'_>,
+    config: &DockerConfig,
+    is_held: bool,
+    parts: &mut Parts,
+) -> Result<()> {
     for dump in dump::wanted(container, &config.dumps)? {
         let at = Path::new("/dumps").join(&dump.file);
-        parts.put(at, dump.streamed(reader.engine, container, reader.failure));
+        if is_held {
+            parts.put(at, dump.taken(reader.engine, container)?);
+        } else {
+            parts.put(at, dump.streamed(reader.engine, container, reader.failure));
+        }
     }
     Ok(())
 }

@@ -140,6 +140,16 @@ impl Engine {
         self.list_containers(query::ListContainersOptionsBuilder::new().all(true).filters(&filters).build())
     }
 
+    /// The containers in which a volume is mounted, by name, running or not.
+    pub(crate) fn users(&self, volume: &str) -> Result<Vec<Container>> {
+        let filters = HashMap::from([("volume", vec![volume])]);
+        let mut users =
+            self.list_containers(query::ListContainersOptionsBuilder::new().all(true).filters(&filters).build())?;
+        // A path in a container that is the name of a volume is found as well.
+        users.retain(|container| container.volumes().any(|name| name == volume));
+        Ok(users)
+    }
+
     fn list_containers(&self, options: query::ListContainersOptions) -> Result<Vec<Container>> {
         let listed = self.wait(self.docker().list_containers(Some(options))).context("list containers")?;
         let mut containers = Vec::new();

@@ -46,7 +46,7 @@ pub(crate) struct Volume {
 }
 
 impl Volume {
-    pub(super) fn new(inspect: Value) -> Result<Self> {
+    pub(crate) fn new(inspect: Value) -> Result<Self> {
         Ok(Self {
             name: text(&inspect, "/Name").context("a volume has no name")?,
             driver: text(&inspect, "/Driver").unwrap_or_default(),
@@ -108,7 +108,7 @@ pub(crate) enum MountKind {
 }
 
 impl Container {
-    pub(super) fn new(inspect: Value) -> Result<Self> {
+    pub(crate) fn new(inspect: Value) -> Result<Self> {
         let mounts = inspect["Mounts"].as_array().into_iter().flatten().map(|mount| Mount {
             kind: match (text(mount, "/Type").as_deref(), text(mount, "/Name"), text(mount, "/Source")) {
                 (Some("volume"), Some(name), _) => MountKind::Volume(name),
