@@ -40,8 +40,12 @@ pub(super) fn describe(
         let named = project.services.get(name).and_then(|service| service.image.as_deref());
         services.insert(name.to_owned(), service(&containers, named, engine)?);
     }
-    let running: Vec<&str> =
-        stack.containers.iter().filter(|container| container.state != State::Stopped).map(|c| c.name.as_str()).collect();
+    let running: Vec<&str> = stack
+        .containers
+        .iter()
+        .filter(|container| container.state != State::Stopped)
+        .map(|c| c.name.as_str())
+        .collect();
     Ok(json!({
         "format": FORMAT,
         "project": stack.name,

@@ -38,7 +38,10 @@ impl Excludes<'_> {
     pub(super) fn excludes(&self, path: &Path) -> Result<bool> {
         let globs = Globs::new(self.lines)?;
         let is_directory = path.is_dir();
-        Ok(path.ancestors().enumerate().any(|(up, path)| path.parent().is_some() && globs.excludes(path, up > 0 || is_directory)))
+        Ok(path
+            .ancestors()
+            .enumerate()
+            .any(|(up, path)| path.parent().is_some() && globs.excludes(path, up > 0 || is_directory)))
     }
 }
 
@@ -85,7 +88,6 @@ fn escaped(path: &Path) -> String {
     }
     escaped
 }
-
 
 #[cfg(test)]
 mod tests {
@@ -140,7 +142,9 @@ mod tests {
     fn paths_elsewhere_are_excluded_from_the_root() {
         let lines = ["/mnt/media".to_owned(), "*.iso".to_owned()];
         let excludes = Excludes { lines: &lines, directory: Some(Path::new("/opt/stacks")) };
-        for (path, expected) in [("/mnt/media", true), ("/mnt/media/films", true), ("/srv/x.iso", true), ("/mnt/other", false)] {
+        for (path, expected) in
+            [("/mnt/media", true), ("/mnt/media/films", true), ("/srv/x.iso", true), ("/mnt/other", false)]
+        {
             assert_eq!(excludes.excludes(Path::new(path)).unwrap(), expected, "{path}");
         }
     }

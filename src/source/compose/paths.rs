@@ -17,6 +17,9 @@ const NEVER: [&str; 9] = [
     "/var/lib/kubelet",
 ];
 
+/// Where Docker has volumes unless it is told otherwise.
+const VOLUMES: &str = "/var/lib/docker/volumes";
+
 /// A path that begins at `directory`, unless it is absolute, without `.` and `..` in it. `None` for nothing.
 ///
 /// Compose goes by names, too: what links on the way lead to does not change where `..` leads.
@@ -48,7 +51,9 @@ pub(super) fn unsavable(path: &Path) -> Option<&'static str> {
     if real == Path::new("/") {
         return Some("it is the whole machine");
     }
-    if [path, &real].iter().any(|path| NEVER.iter().any(|never| path.starts_with(never))) {
+    // Somebody may have mounted a volume by its path.
+    let is_volume = |path: &Path| path.strip_prefix(VOLUMES).is_ok_and(|below| below.components().next().is_some());
+    if [path, &real].iter().any(|path| !is_volume(path) && NEVER.iter().any(|never| path.starts_with(never))) {
         return Some("the system makes it anew");
     }
     let found = fs::metadata(&real).ok()?.file_type();
@@ -90,7 +95,7 @@ mod tests {
         {
             assert!(unsavable(Path::new(path)).is_some(), "{path}");
         }
-        for path in ["/etc", "/etc/passwd", "/srv/nothing", "/development"] {
+        for path in ["/etc", "/etc/passwd", "/srv/nothing", "/development", "/var/lib/docker/volumes/x/_data"] {
             assert_eq!(unsavable(Path::new(path)), None, "{path}");
         }
         let directory = tempfile::tempdir().unwrap();

@@ -34,6 +34,8 @@ pub(super) struct Places {
     pub(super) files: BTreeMap<PathBuf, PathBuf>,
     /// Paths of the engine's machine that are mounted in containers from outside of the folder, in the order of their numbers.
     pub(super) binds: Vec<Bind>,
+    /// What is mounted and nothing to be saved, and why.
+    passed_over: BTreeMap<PathBuf, String>,
     /// What was to be there, and is not saved.
     pub(super) problems: Vec<Problem>,
 }
@@ -65,7 +67,9 @@ impl Places {
         }
         for path in places.made_of(wanted) {
             match directory {
-                Some(directory) if path.starts_with(directory) && !leads_out(&path, directory, is_whole) => inside.push(path),
+                Some(directory) if path.starts_with(directory) && !leads_out(&path, directory, is_whole) => {
+                    inside.push(path)
+                }
                 _ => {
                     binds.insert(path.clone(), Bind { source: path, is_file: true, mounts: BTreeSet::new() });
                 }
@@ -93,12 +97,9 @@ impl Places {
         // What is mounted twice, once with what is above it, is saved once.
         let sources: Vec<PathBuf> = binds.keys().cloned().collect();
         for outer in outermost(&sources) {
-            let mut within = binds.extract_if(outer.clone().., |path, _| path.starts_with(&outer)).map(|(_, bind)| bind);
-            let Some(mut bind) = within.next() else { continue };
-            for other in within {
-                bind.mounts.extend(other.mounts);
-                bind.is_file &= other.is_file;
-            }
+            let Some(mut bind) = binds.remove(&outer) else { continue };
+            let within = binds.iter().filter(|(path, _)| path.starts_with(&outer));
+            bind.mounts.extend(within.flat_map(|(_, bind)| bind.mounts.iter().cloned()));
             places.binds.push(bind);
         }
         Ok(places)
@@ -147,24 +148,18 @@ impl Places {
         }
         let mut kept = BTreeMap::new();
         for (path, mounts) in mounted {
-            if wanted.is_own && self.is_other(wanted, &path)? || paths::unsavable(&path).is_some() {
-                tracing::debug!("{} of the stack {} is not saved with it", path.display(), wanted.stack.name);
-            } else {
-                kept.insert(path, mounts);
+            let others = if wanted.is_own { others(wanted, &path)? } else { None };
+            match others.or_else(|| paths::unsavable(&path)) {
+                Some(why) => {
+                    tracing::debug!("{} of the stack {}: {why}", path.display(), wanted.stack.name);
+                    self.passed_over.insert(path, why.to_owned());
+                }
+                None => {
+                    kept.insert(path, mounts);
+                }
             }
         }
         Ok(kept)
-    }
-
-    /// Whether what is mounted is not this stack's: it is excluded, or has all the stacks in it.
-    fn is_other(&mut self, wanted: &Wanted<'_>, path: &Path) -> Result<bool> {
-        let directory = wanted.excludes.directory;
-        if directory.is_some_and(|directory| directory.starts_with(path)) && wanted.stack.directory.as_deref() != Some(path) {
-            let why = "all stacks are in it, and it is not saved with this one".to_owned();
-            self.add(path, why, Severity::Warning);
-            return Ok(true);
-        }
-        Ok(!directory.is_some_and(|directory| path.starts_with(directory)) && wanted.excludes.excludes(path)?)
     }
 
     fn add(&mut self, path: &Path, error: String, severity: Severity) {
@@ -176,11 +171,21 @@ impl Places {
         let mounts = |bind: &Bind| -> Value {
             bind.mounts.iter().map(|(service, at)| json!({"service": service, "destination": at})).collect()
         };
-        let line = |(number, bind): (usize, &Bind)| {
-            json!({"path": bind_path(number), "source": bind.source, "mounts": mounts(bind)})
-        };
-        self.binds.iter().enumerate().map(line).collect()
+        let line = |(number, bind): (usize, &Bind)| json!({"path": bind_path(number), "source": bind.source, "mounts": mounts(bind)});
+        let passed_over = self.passed_over.iter().map(|(path, why)| json!({"source": path, "not-saved": why}));
+        self.binds.iter().enumerate().map(line).chain(passed_over).collect()
     }
+}
+
+/// Why what is mounted is not this stack's alone; `None` when it is.
+fn others(wanted: &Wanted<'_>, path: &Path) -> Result<Option<&'static str>> {
+    let directory = wanted.excludes.directory;
+    if directory.is_some_and(|directory| directory.starts_with(path)) && wanted.stack.directory.as_deref() != Some(path)
+    {
+        return Ok(Some("all stacks are in it"));
+    }
+    let is_elsewhere = !directory.is_some_and(|directory| path.starts_with(directory));
+    Ok((is_elsewhere && wanted.excludes.excludes(path)?).then_some("it is excluded"))
 }
 
 /// Where a bind is in the snapshot.
