@@ -55,7 +55,10 @@ impl Bench {
 
     /// Which containers were stopped and started since they were made, in order: `stop web_a_1`.
     pub fn events(&self) -> Vec<String> {
-        let arguments = ["events", "--since", "1", "--until", "0s", "--filter", "type=container"];
+        // What happens in this second may not be told yet: until its end is waited for.
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
+        let until = (now + 1).to_string();
+        let arguments = ["events", "--since", "1", "--until", &until, "--filter", "type=container"];
         let which = ["--filter", "event=stop", "--filter", "event=start", "--filter", "event=pause"];
         let format = ["--format", "{{.Action}} {{.Actor.Attributes.name}}"];
         let text = self.engine.docker(arguments.iter().chain(&which).chain(&format));

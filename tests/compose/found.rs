@@ -15,10 +15,17 @@ fn stack_is_called_as_its_containers_say() {
     bench.write("stacks/no-stack/readme", "");
     bench.backup().code(0);
     assert_eq!(bench.items(), ["compose.s/other", "compose.s/shop"]);
-    // A folder that is moved is the same stack.
-    fs::rename(&folder, bench.stacks().join("renamed")).unwrap();
+}
+
+#[test]
+fn stack_whose_folder_was_moved_is_read_where_it_is_now() {
+    let bench = Bench::new("");
+    let folder = bench.write("elsewhere/web/docker-compose.yml", ONE);
+    bench.engine.compose(&folder, ["up", "--detach"]);
+    fs::rename(&folder, bench.stacks().join("web")).unwrap();
     bench.backup().code(0);
-    assert_eq!(bench.items(), ["compose.s/other", "compose.s/shop"]);
+    assert_eq!(bench.items(), ["compose.s/web"]);
+    assert!(bench.restored("web").join("project/docker-compose.yml").exists());
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Which stacks there are: those whose containers an engine has, and those whose compose files lie below the configured directory.
 //!
-//! A stack is what Compose calls a project, and its name is the one on its containers: a folder that was renamed is still the same stack, and a
-//! folder is only asked for a name when it has no containers.
+//! A stack is what Compose calls a project, and its name is the one on its containers, whatever its folder is called. A folder is only asked for a name
+//! when no container was made from there.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
