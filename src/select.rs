@@ -45,6 +45,12 @@ impl Selector {
         ends.into_iter().any(|end| self.names(&id[..end]))
     }
 
+    /// Whether it may mean something below the source `id`.
+    pub fn is_below(&self, id: &str) -> bool {
+        let source = self.text.split('/').next().unwrap_or_default();
+        source.len() < self.text.len() && Self::parse(source).is_ok_and(|source| source.matches(id))
+    }
+
     /// Whether it means `id` itself, not only something above it.
     fn names(&self, id: &str) -> bool {
         self.glob.as_ref().map_or(self.text == id, |glob| glob.is_match(id))
@@ -153,6 +159,13 @@ mod tests {
         assert_eq!(resolved(&["files.host"]), ["files.host", "files.host/before-restore"]);
         assert_eq!(resolved(&["files.host/"]), ["files.host", "files.host/before-restore"]);
         assert_eq!(resolved(&["docker.nas/volume"]), ["docker.nas/volume/pgdata"]);
+    }
+
+    #[test]
+    fn selector_of_an_item_may_mean_something_below_its_source() {
+        let is_below = |text: &str| Selector::parse(text).unwrap().is_below("docker.nas");
+        assert!(is_below("docker.nas/volume/new") && is_below("docker.*/volume") && is_below("*/image/*"));
+        assert!(!is_below("docker.nas") && !is_below("docker.nass/volume/x") && !is_below("files.*"));
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::fmt;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Result, anyhow};
+use anyhow::{Error, Result, anyhow};
 
 use crate::error::{Annotate, ExitCode};
 use crate::extract::{Extracted, Layout, RestoreOptions};
@@ -28,6 +28,11 @@ mod stream;
 pub trait Source: Send + Sync {
     /// Says whether a backup could start now. Changes nothing, here or there.
     fn preflight(&self) -> Result<Readiness>;
+
+    /// The items that would fail although the source is ready, and why. Changes nothing.
+    fn examine(&self) -> Result<Vec<(String, Error)>> {
+        Ok(Vec::new())
+    }
 
     /// Starts what [`Source::open`] will need and what takes time, on a thread of its own, if there is such. Changes nothing. Called after the source has said
     /// that it is ready, when a backup is going to be made.
@@ -135,6 +140,11 @@ pub trait Tree: Send + Sync {
     /// The sum of the sizes of all regular files in bytes, when that can be told without reading them. May walk the whole source; it is
     /// asked only when somebody watches and no earlier point tells what to expect.
     fn size(&self) -> Option<u64>;
+
+    /// How many of its files are not the source's, but say something about it: a tree of nothing else is empty.
+    fn made_up(&self) -> u64 {
+        0
+    }
 
     /// Everything was read: lets go of what was held still, while what was read is still on its way into the store.
     fn let_go(&self) {}

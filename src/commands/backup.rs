@@ -157,7 +157,7 @@ impl Run<'_> {
             store
         })?;
         let mut opened = Opened { points: store.points()?, store, held: None };
-        let wanted = select::resolve(&self.args.selectors, &known_items(self.config, &opened.points))?;
+        let wanted = select::resolve(&self.args.selectors, &self.known(&jobs, &selectors, &opened.points))?;
 
         let mut report = Report::default();
         for job in &jobs {
@@ -187,6 +187,24 @@ impl Run<'_> {
             }
         }
         Ok(report)
+    }
+
+    /// What a selector can mean: what has points, and what there is to back up now in a source of which something is named that has none.
+    fn known(&self, jobs: &[Job], selectors: &[Selector], points: &[Point]) -> Vec<String> {
+        let mut known = known_items(self.config, points);
+        let is_below = |job: &Job, selector: &Selector| selector.is_below(&job.id);
+        for selector in
+            selectors.iter().filter(|selector| !known.iter().any(|id| selector.matches(id))).collect::<Vec<_>>()
+        {
+            for job in jobs.iter().filter(|job| is_below(job, selector)) {
+                // That it cannot be asked is told when it is its turn, if it ever is.
+                let items = job.source.items().unwrap_or_default();
+                known.extend(
+                    items.into_iter().map(|item| item.id).filter(|id| !points.iter().any(|point| point.item == *id)),
+                );
+            }
+        }
+        known
     }
 
     /// Asks a source whether it is ready, while the store is being opened; what it then needs takes time, too.

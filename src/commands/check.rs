@@ -62,15 +62,23 @@ fn look(args: &CheckArgs, context: &Context, config: &Config, findings: &mut Vec
         let id = format!("{}/", job.id);
         if wanted.iter().any(|item| *item == job.id || item.starts_with(&id)) {
             let result = look_at(&job);
-            findings.push(Finding { what: job.id, result });
+            let is_ready = result.as_ref().is_ok_and(|detail| !detail.starts_with(AWAY));
+            findings.push(Finding { what: job.id.clone(), result });
+            if is_ready {
+                let examined = job.source.examine().unwrap_or_else(|error| vec![(job.id, error)]);
+                findings.extend(examined.into_iter().map(|(what, error)| Finding { what, result: Err(error) }));
+            }
         }
     }
     Ok(())
 }
 
+/// How what is said of a source begins that is away.
+const AWAY: &str = "away: ";
+
 fn look_at(job: &Job) -> Result<String> {
     match job.source.preflight()? {
-        Readiness::Away(why) => Ok(format!("away: {why}")),
+        Readiness::Away(why) => Ok(format!("{AWAY}{why}")),
         Readiness::Ready if job.source.needs_mending()? => {
             // Who has the lock is a run that is under way, and will put right itself what it has changed.
             let Ok(_lock) = try_lock_source(&job.id) else { return Ok("ready".to_owned()) };

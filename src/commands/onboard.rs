@@ -12,6 +12,7 @@ use crate::config::edit::{Edit, Stanza};
 use crate::error::ExitCode;
 use crate::process::shell_word;
 
+mod engine;
 mod files;
 mod ssh;
 mod store;
@@ -31,6 +32,10 @@ enum What {
     Files(files::FilesArgs),
     /// Back up another machine over SSH
     Ssh(ssh::SshArgs),
+    /// Back up volumes, containers and images of a container engine
+    Docker(engine::DockerArgs),
+    /// Back up Compose stacks
+    Compose(engine::ComposeArgs),
 }
 
 /// Runs `onboard`.
@@ -39,6 +44,8 @@ pub fn run(args: &OnboardArgs, context: &Context) -> Result<ExitCode> {
         What::Store(args) => store::run(args, context)?,
         What::Files(args) => files::run(args, context)?,
         What::Ssh(args) => ssh::run(args, context)?,
+        What::Docker(args) => engine::docker(args, context)?,
+        What::Compose(args) => engine::compose(args, context)?,
     }
     Ok(ExitCode::Done)
 }

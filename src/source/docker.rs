@@ -26,6 +26,7 @@ pub(crate) mod engine;
 pub(crate) mod helper;
 pub(crate) mod hold;
 mod image;
+pub mod onboarding;
 pub(crate) mod ours;
 pub(crate) mod volume;
 
@@ -194,6 +195,20 @@ impl Source for Docker {
         Ok(Readiness::Ready)
     }
 
+    fn examine(&self) -> Result<Vec<(String, Error)>> {
+        let engine = self.engine()?;
+        let mut failing = Vec::new();
+        for (kind, word) in Kind::ALL {
+            let there_are = Self::there_are(&engine, kind)?;
+            let wanted = self.wanted(&engine, kind)?.into_iter().filter(|name| !there_are.contains(name));
+            failing.extend(wanted.filter_map(|name| {
+                let error = Subject::find(&engine, kind, &name).err()?;
+                Some((format!("{}/{word}/{name}", self.id), error))
+            }));
+        }
+        Ok(failing)
+    }
+
     fn items(&self) -> Result<Vec<Item>> {
         let engine = self.engine()?;
         let mut items = Vec::new();
@@ -251,11 +266,14 @@ impl Source for Docker {
     }
 
     fn needs_mending(&self) -> Result<bool> {
-        hold::needs_mending(&self.engine()?, &self.id)
+        let engine = self.engine()?;
+        Ok(hold::needs_mending(&engine, &self.id)? || !helper::left(&engine, &self.id)?.is_empty())
     }
 
     fn mend(&self) -> Result<Vec<String>> {
-        hold::mend(&self.engine()?, &self.id)
+        let engine = self.engine()?;
+        helper::sweep(&engine, &self.id)?;
+        hold::mend(&engine, &self.id)
     }
 
     fn close(&self) -> Result<()> {
@@ -308,6 +326,10 @@ impl Tree for EngineTree {
 
     fn size(&self) -> Option<u64> {
         self.parts.size()
+    }
+
+    fn made_up(&self) -> u64 {
+        self.parts.texts()
     }
 
     fn let_go(&self) {

@@ -15,6 +15,11 @@ pub(crate) trait Part: Send + Sync {
 
     /// The sum of the sizes of its files in bytes, when it can be told.
     fn size(&self) -> Option<u64>;
+
+    /// Whether it is nothing of the source itself, but a text about it.
+    fn is_text(&self) -> bool {
+        false
+    }
 }
 
 /// Several parts, each at its place in the snapshot. No place is below another one.
@@ -37,6 +42,11 @@ impl Parts {
             let entries = part.entries(&at);
             above.into_iter().map(Ok).chain(entries)
         }))
+    }
+
+    /// How many of the parts are texts about the others.
+    pub(crate) fn texts(&self) -> u64 {
+        self.0.values().filter(|part| part.is_text()).count() as u64
     }
 
     /// The sum of the sizes of all files in bytes, when all parts can tell theirs.
@@ -96,6 +106,10 @@ impl Part for Text {
 
     fn size(&self) -> Option<u64> {
         Some(self.0.len() as u64)
+    }
+
+    fn is_text(&self) -> bool {
+        true
     }
 }
 

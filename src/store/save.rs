@@ -80,11 +80,12 @@ impl Store {
         task.finish();
         snapshot.tree = Id::from(root.context("write to the store")?).into();
 
+        let made_up = tree.made_up();
         // A source that broke off has given nothing that could be judged.
         let concluded = tree
             .finish()
             .context("the source broke off")
-            .and_then(|()| refuse_empty(&summary, item, options, &problems))
+            .and_then(|()| refuse_empty(&summary, made_up, item, options, &problems))
             .and_then(|()| {
                 if problems.is_incomplete() {
                     points::mark_incomplete(&mut snapshot);
@@ -153,10 +154,16 @@ impl Store {
     }
 }
 
-/// A source that has nothing now and had something before is more likely not mounted than empty.
-fn refuse_empty(summary: &SnapshotSummary, item: &Item, options: &SaveOptions<'_>, problems: &Problems) -> Result<()> {
-    let had_files = options.newest.and_then(|point| point.files).unwrap_or(0) > 0;
-    if summary.total_files_processed > 0 || !had_files || options.allow_empty {
+/// A source that has nothing now but what was `made_up` of it, and had something before, is more likely not mounted than empty.
+fn refuse_empty(
+    summary: &SnapshotSummary,
+    made_up: u64,
+    item: &Item,
+    options: &SaveOptions<'_>,
+    problems: &Problems,
+) -> Result<()> {
+    let had_files = options.newest.and_then(|point| point.files).unwrap_or(0) > made_up;
+    if summary.total_files_processed > made_up || !had_files || options.allow_empty {
         return Ok(());
     }
     let problems = problems.kept();

@@ -3,6 +3,8 @@
 
 mod archives;
 mod discover;
+mod dumps;
 mod items;
+mod onboard;
 #[path = "../support/mod.rs"]
 mod support;

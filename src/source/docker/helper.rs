@@ -10,7 +10,7 @@ use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
 
 use super::engine::{Engine, Volume};
-use super::ours::{EMPTY_IMAGE, LABEL, SOURCE, this_machine};
+use super::ours::{EMPTY_IMAGE, HOST, LABEL, SOURCE, this_machine};
 use crate::cleanup::Guard;
 
 /// Where what it is for is mounted.
@@ -59,7 +59,7 @@ impl Helper {
             "Image": EMPTY_IMAGE,
             // An engine makes no container without one.
             "Cmd": ["/never-started"],
-            "Labels": {LABEL: HELPER, SOURCE: source, "holdall.machine": this_machine()},
+            "Labels": {LABEL: HELPER, SOURCE: source, HOST: this_machine()},
             "NetworkDisabled": true,
             "HostConfig": {"Mounts": [mount], "NetworkMode": "none"},
         });
@@ -103,13 +103,19 @@ fn have_image(engine: &Engine) -> Result<()> {
     engine.import_image(vec![0; EMPTY_ARCHIVE], EMPTY_IMAGE)
 }
 
+/// The ids of the helpers of this source that a killed run on this machine has left, unless a run is under way.
+pub(crate) fn left(engine: &Engine, source: &str) -> Result<Vec<String>> {
+    let found = engine.containers_labelled(LABEL, HELPER)?.into_iter().filter(|container| {
+        let is = |label: &str, value: &str| container.labels.get(label).is_some_and(|own| own == value);
+        is(SOURCE, source) && is(HOST, &this_machine())
+    });
+    Ok(found.map(|container| container.id).collect())
+}
+
 /// Removes the helpers of this source that a killed run on this machine has left.
 pub(crate) fn sweep(engine: &Engine, source: &str) -> Result<()> {
-    for container in engine.containers_labelled(LABEL, HELPER)? {
-        let is = |label: &str, value: &str| container.labels.get(label).is_some_and(|own| own == value);
-        if is(SOURCE, source) && is("holdall.machine", &this_machine()) {
-            engine.remove_container(&container.id).context("remove a helper container that a killed run has left")?;
-        }
-    }
-    Ok(())
+    left(engine, source)?
+        .iter()
+        .try_for_each(|id| engine.remove_container(id))
+        .context("remove a helper container that a run that was killed had left")
 }

@@ -8,6 +8,9 @@ pub(crate) const LABEL: &str = "holdall.internal";
 /// The label that says for which source something of holdall's own is.
 pub(crate) const SOURCE: &str = "holdall.source";
 
+/// The label that says on which machine it was made.
+pub(crate) const HOST: &str = "holdall.host";
+
 /// The name of this machine: what another one has made is not this one's to remove.
 pub(crate) fn this_machine() -> String {
     rustix::system::uname().nodename().to_string_lossy().into_owned()
