@@ -14,10 +14,10 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result, anyhow};
 
-use crate::error::Annotate;
+use crate::error::{Annotate, ExitCode};
 use crate::monitor::{Monitor, Unit};
 use crate::source::{Problem, Severity};
-use crate::store::{Node, SavedTree};
+use crate::store::{Node, SavedTree, node};
 
 mod batch;
 mod content;
@@ -53,6 +53,52 @@ pub struct RestoreOptions {
     pub verify: bool,
     /// Who is told about every single change.
     pub watch: Option<Watch>,
+    /// Whether whoever uses what is overwritten is stopped meanwhile, and started again afterwards.
+    pub stop: bool,
+    /// The name of the copy that is made beside the original, of which nothing is overwritten; `None`: it goes back to where it came from.
+    pub rename: Option<String>,
+    /// Further points of the store.
+    pub library: Option<Library>,
+}
+
+impl RestoreOptions {
+    /// Refuses what has a meaning only where containers are.
+    pub(crate) fn without_containers(&self, item: &str) -> Result<()> {
+        let flag = match (self.stop, &self.rename) {
+            (true, _) => "--stop",
+            (_, Some(_)) => "--as",
+            _ => return Ok(()),
+        };
+        Err(anyhow!("{flag} has no meaning for {item}"))
+            .hint("It is for volumes, containers and stacks. Beside the original: --to DIR.")
+            .exit(ExitCode::Usage)
+    }
+}
+
+/// Opens further points of the store, of items that what is restored needs as well: the image of a container.
+#[derive(Clone)]
+pub struct Library(Arc<Newest>);
+
+type Newest = dyn Fn(&str, &dyn Fn(&SavedTree) -> bool) -> Result<Option<SavedTree>> + Send + Sync;
+
+impl Library {
+    /// `newest` gives the tree of the newest complete point of an item that a condition holds for.
+    pub fn new(
+        newest: impl Fn(&str, &dyn Fn(&SavedTree) -> bool) -> Result<Option<SavedTree>> + Send + Sync + 'static,
+    ) -> Self {
+        Self(Arc::new(newest))
+    }
+
+    /// The tree of the newest complete point of an item that `suits`; `None` when there is none.
+    pub(crate) fn newest(&self, item: &str, suits: &dyn Fn(&SavedTree) -> bool) -> Result<Option<SavedTree>> {
+        (self.0)(item, suits)
+    }
+}
+
+impl fmt::Debug for Library {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Library")
+    }
 }
 
 /// Which path something gets below the target.
@@ -89,6 +135,21 @@ impl Extracted {
     /// Whether something of the point is not in the target as it should be.
     pub fn is_incomplete(&self) -> bool {
         self.unrestored > 0
+    }
+
+    /// Adds what another part of the same restore did.
+    pub(crate) fn take_in(&mut self, other: Self) {
+        self.files += other.files;
+        self.directories += other.directories;
+        self.others += other.others;
+        self.bytes += other.bytes;
+        self.unchanged += other.unchanged;
+        let of = |severity| other.problems.iter().filter(|problem| problem.severity == severity).count() as u64;
+        self.unrestored += other.unrestored.saturating_sub(of(Severity::Unread));
+        self.warnings += other.warnings.saturating_sub(of(Severity::Warning));
+        for problem in other.problems {
+            self.add(problem);
+        }
     }
 
     /// Counts a problem, and keeps it if it is one of the first.
@@ -188,6 +249,44 @@ pub fn extract(
         task.expect(total);
     }
     let extraction = Extraction::new(saved, target, directory, layout, options, task.clone());
+    let extracted = extraction.run(wanted, node);
+    task.finish();
+    extracted
+}
+
+/// Writes what is at `base` of a saved tree, or the part of it that `options` name, as `target`. A directory becomes the target, which gets its owner, mode
+/// and times with it; anything else gets the target's name. What the part lies in is left as it is where it is there.
+///
+/// # Errors
+///
+/// As [`extract`] has them.
+pub(crate) fn extract_as(
+    saved: &SavedTree,
+    base: &Path,
+    target: &Path,
+    options: &RestoreOptions,
+    monitor: &dyn Monitor,
+) -> Result<Extracted> {
+    let wanted = options.path.as_deref().filter(|path| path.starts_with(base)).unwrap_or(base);
+    let mut node = find(saved, wanted)?;
+    let whole = find(saved, base)?;
+    let (target, layout) = match (whole.is_dir(), target.parent(), target.file_name()) {
+        (true, ..) => (target, Layout::WholePath),
+        (false, Some(parent), Some(name)) => {
+            let content = node.content.take();
+            node = Node { content, ..node::named(name, node.node_type, node.meta) };
+            (parent, Layout::Contents)
+        }
+        (false, ..) => return Err(anyhow!("{} cannot be a file", target.display())),
+    };
+    let directory = open_target(target, options)?;
+    let task = monitor.start(&saved.point().item, "restore", Unit::Bytes);
+    if let Some(total) = total(saved, wanted)? {
+        task.expect(total);
+    }
+    let mut extraction = Extraction::new(saved, target, directory, layout, options, task.clone());
+    extraction.base = name::components(base)?;
+    extraction.adjusts_target = true;
     let extracted = extraction.run(wanted, node);
     task.finish();
     extracted

@@ -68,6 +68,17 @@ pub trait Source: Send + Sync {
         Ok(())
     }
 
+    /// Makes sure that [`Source::restore`] can do its work with the same arguments, and stops whoever is in its way when it may; [`Source::restore`]
+    /// starts them again, and so does dropping the source. In a dry run it only looks.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot, or would disturb somebody who may not be stopped; exit code [`ExitCode::Usage`] when it is asked for what has no meaning here.
+    fn make_way(&self, item: &Item, saved: &SavedTree, options: &RestoreOptions, monitor: &dyn Monitor) -> Result<()> {
+        let _ = (saved, monitor);
+        options.without_containers(&item.id)
+    }
+
     /// What [`Source::restore`] with the same arguments would overwrite, as a tree: the safety point is made of it.
     /// `None` when nothing would be overwritten.
     fn overwritten(&self, item: &Item, saved: &SavedTree, path: Option<&Path>) -> Result<Option<Box<dyn Tree>>>;

@@ -2,6 +2,7 @@
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::{Context as _, Result, anyhow, bail};
 use serde_json::json;
@@ -10,7 +11,7 @@ use super::ls::rows::path_text;
 use super::{Context, hold_store, lock_source, lock_store, open_store};
 use crate::config::Config;
 use crate::error::{Annotate, ExitCode};
-use crate::extract::{Chosen, Extracted, Layout, RestoreOptions, Watch, extract};
+use crate::extract::{Chosen, Extracted, Layout, Library, RestoreOptions, Watch, extract};
 use crate::job::Job;
 use crate::output::printable;
 use crate::quantity::{show_bytes, show_time};
@@ -30,7 +31,7 @@ const PROBLEMS_SHOWN: usize = 20;
 
 /// Arguments of `restore`.
 #[derive(Debug, clap::Args)]
-#[command(group = clap::ArgGroup::new("destination").required(true).args(["to", "in_place"]))]
+#[command(group = clap::ArgGroup::new("destination").required(true).multiple(true).args(["to", "in_place", "rename"]))]
 pub struct RestoreArgs {
     /// A point spec, see [`crate::select`].
     #[arg(
@@ -44,8 +45,16 @@ pub struct RestoreArgs {
     to: Option<PathBuf>,
 
     /// Restore to where it came from, overwriting what is there
-    #[arg(long)]
+    #[arg(long, conflicts_with = "to")]
     in_place: bool,
+
+    /// Restore a volume, container or stack under this name beside the original, of which nothing is overwritten
+    #[arg(long = "as", value_name = "NAME", conflicts_with = "to")]
+    rename: Option<String>,
+
+    /// Stop the containers that use what is overwritten, and start them again afterwards
+    #[arg(long, conflicts_with = "to")]
+    stop: bool,
 
     /// Do not ask before restoring in place
     #[arg(long, conflicts_with = "to")]
@@ -72,7 +81,7 @@ pub struct RestoreArgs {
 pub fn run(args: &RestoreArgs, context: &Context) -> Result<ExitCode> {
     let config = context.config()?;
     let destination = args.to.as_deref().map(|to| Destination::parse(to, &config)).transpose()?;
-    let store = open_store(context, &config)?;
+    let store = Arc::new(open_store(context, &config)?);
     let points = store.points()?;
     let chosen = Chosen::open(&store, &points, &args.spec)?;
     chosen.node()?;
@@ -86,10 +95,13 @@ pub fn run(args: &RestoreArgs, context: &Context) -> Result<ExitCode> {
     }
     let options = RestoreOptions {
         path: chosen.path.clone(),
-        overwrite: args.overwrite || args.in_place,
+        overwrite: args.overwrite || destination.is_none(),
         dry_run: args.dry_run,
         verify: args.verify,
         watch: watch(args, context),
+        stop: args.stop,
+        rename: args.rename.clone(),
+        library: Some(library(&store, &points)),
     };
     let layout = if chosen.path.is_some() { Layout::Contents } else { Layout::WholePath };
     let extracted = match &destination {
@@ -138,15 +150,42 @@ fn in_place(
     let job =
         Job::find(config, source).hint("restoring with --to DIR needs nothing but the store").exit(ExitCode::Usage)?;
     let item = Item { id: id.to_owned(), source: source.to_owned(), paths: chosen.saved.roots().to_vec() };
+    // What cannot be done is told before anybody is asked, and before anything is saved.
+    let only_look = RestoreOptions { dry_run: true, ..options.clone() };
+    job.source.make_way(&item, &chosen.saved, &only_look, &*context.monitor)?;
     if args.dry_run {
+        return job.source.restore(&item, &chosen.saved, options, &*context.monitor);
+    }
+    if options.rename.is_some() {
+        let _lock = lock_source(context, source)?;
+        job.source.make_way(&item, &chosen.saved, options, &*context.monitor)?;
         return job.source.restore(&item, &chosen.saved, options, &*context.monitor);
     }
     confirm(args, point, chosen.path.as_deref())?;
     let _locks = (lock_store(context, config)?, lock_source(context, source)?);
+    job.source.make_way(&item, &chosen.saved, options, &*context.monitor)?;
     if !args.no_safety {
         save_safety_point(context, store, points, chosen, &item, &*job.source)?;
     }
-    job.source.restore(&item, &chosen.saved, options, &*context.monitor)
+    let extracted = job.source.restore(&item, &chosen.saved, options, &*context.monitor)?;
+    // Not before: what a run that was killed has left stopped may be what is restored.
+    job.source.mend()?.iter().for_each(|line| tracing::warn!("{}: {line}", job.id));
+    Ok(extracted)
+}
+
+/// The points of the store, for what is restored with something.
+fn library(store: &Arc<Store>, points: &[Point]) -> Library {
+    let (store, mut points) = (Arc::clone(store), points.to_vec());
+    points.sort_by_key(|point| std::cmp::Reverse(point.time));
+    Library::new(move |item, suits| {
+        for point in points.iter().filter(|point| point.item == item && point.complete) {
+            let tree = store.tree(point)?;
+            if suits(&tree) {
+                return Ok(Some(tree));
+            }
+        }
+        Ok(None)
+    })
 }
 
 fn confirm(args: &RestoreArgs, point: &Point, path: Option<&Path>) -> Result<()> {

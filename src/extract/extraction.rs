@@ -40,6 +40,10 @@ pub(super) struct Extraction<'a> {
     pub(super) cut: usize,
     /// With [`Layout::WholePath`]: the names down to what is wanted.
     pub(super) way: Vec<OsString>,
+    /// With [`Layout::WholePath`]: the directory of the point that the target is; empty: the root.
+    pub(super) base: Vec<OsString>,
+    /// Whether the target itself gets the metadata of that directory.
+    pub(super) adjusts_target: bool,
 }
 
 /// An entry that was looked at: the node, and what stands in its place.
@@ -85,13 +89,18 @@ impl<'a> Extraction<'a> {
             trail: Trail::default(),
             cut: 0,
             way: Vec::new(),
+            base: Vec::new(),
+            adjusts_target: false,
         }
     }
 
     /// Where something of the point belongs on this machine.
     pub(super) fn destination(&self, path: &Path) -> PathBuf {
         let below = path.as_os_str().as_bytes().get(self.cut..).unwrap_or_default();
-        self.target.join(OsStr::from_bytes(below.strip_prefix(b"/").unwrap_or(below)))
+        match below.strip_prefix(b"/").unwrap_or(below) {
+            b"" => self.target.to_path_buf(),
+            below => self.target.join(OsStr::from_bytes(below)),
+        }
     }
 
     /// Tells whoever watches.

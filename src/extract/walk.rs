@@ -52,17 +52,25 @@ impl Extraction<'_> {
     /// Restores `node`, which is at `wanted` in the point.
     pub(super) fn run(mut self, wanted: &Path, node: Node) -> Result<Extracted> {
         let names = name::components(wanted)?;
+        let mut finish = None;
         let children = match self.layout {
-            Layout::WholePath if !names.is_empty() => {
-                self.way = names;
-                let root = super::find(self.saved, Path::new("/"))?;
-                self.on_the_way(self.saved.children(&root)?)
+            Layout::WholePath => {
+                let base = self.base.clone();
+                base.iter().for_each(|name| self.trail.push(name));
+                self.way = names.into_iter().skip(base.len()).collect();
+                let root = super::find(self.saved, &self.trail.path())?;
+                let children = self.on_the_way(self.saved.children(&root)?);
+                if self.adjusts_target && self.way.is_empty() {
+                    self.tell_of_target(&root)?;
+                    finish = Some(root);
+                }
+                children
             }
             Layout::Contents if !node.is_dir() => {
                 names.iter().take(names.len().saturating_sub(1)).for_each(|name| self.trail.push(name));
                 vec![node]
             }
-            _ => {
+            Layout::Contents => {
                 names.iter().for_each(|name| self.trail.push(name));
                 self.saved.children(&node)?
             }
@@ -76,7 +84,7 @@ impl Extraction<'_> {
             name: OsString::new(),
             through_link: false,
             above: self.trail.len(),
-            finish: None,
+            finish,
         });
         while let Some(level) = self.levels.last_mut() {
             match level.children.next() {
@@ -86,6 +94,17 @@ impl Extraction<'_> {
         }
         self.finish_batch()?;
         Ok(self.done)
+    }
+
+    /// Tells that the target itself gets other metadata, if it does.
+    fn tell_of_target(&self, node: &Node) -> Result<()> {
+        let found = self.top.as_ref().and_then(|directory| directory.look(OsStr::new(".")).ok().flatten());
+        let change = match &found {
+            Some(stat) => (!metadata::matches(stat, node)).then_some(Change::Adjusted),
+            None => Some(Change::Added),
+        };
+        let (node, path, directory) = (node.clone(), self.trail.path(), self.top.clone());
+        self.tell(change, &Spot { node, name: OsString::new(), path, directory, found })
     }
 
     fn visit(&mut self, node: Node) -> Result<()> {

@@ -13,7 +13,7 @@ use serde_json::Value;
 use super::parts::{Parts, Text};
 use super::{Entries, Item, OpenOptions, Readiness, Source, Tree};
 use crate::config::{DockerConfig, NameGlob, nearest};
-use crate::error::{Annotate, ExitCode};
+use crate::error::Annotate;
 use crate::extract::{Extracted, RestoreOptions};
 use crate::monitor::Monitor;
 use crate::store::SavedTree;
@@ -28,10 +28,11 @@ pub(crate) mod hold;
 mod image;
 pub mod onboarding;
 pub(crate) mod ours;
+pub(crate) mod restore;
 pub(crate) mod volume;
 
 use engine::{Container, Engine, Volume};
-use hold::{Failures, Holder, Holding};
+use hold::{Failures, Held, Holder, Holding};
 use volume::Reader;
 
 /// The driver.
@@ -42,6 +43,8 @@ pub struct Docker {
     /// Paths of this machine that no backup may contain.
     never: Vec<PathBuf>,
     engine: Mutex<Option<Engine>>,
+    /// Who was stopped for a restore.
+    stopped: Mutex<Option<Held>>,
     /// Who did not come back after it was held.
     failures: Failures,
 }
@@ -71,6 +74,7 @@ impl Docker {
             config: config.clone(),
             never: never.to_vec(),
             engine: Mutex::default(),
+            stopped: Mutex::default(),
             failures: Failures::default(),
         }
     }
@@ -280,8 +284,12 @@ impl Source for Docker {
         self.failures.tell()
     }
 
-    fn overwritten(&self, _item: &Item, _saved: &SavedTree, _path: Option<&Path>) -> Result<Option<Box<dyn Tree>>> {
-        Ok(None)
+    fn make_way(&self, item: &Item, saved: &SavedTree, options: &RestoreOptions, monitor: &dyn Monitor) -> Result<()> {
+        self.clear_way(item, saved, options, monitor)
+    }
+
+    fn overwritten(&self, item: &Item, saved: &SavedTree, path: Option<&Path>) -> Result<Option<Box<dyn Tree>>> {
+        self.to_be_overwritten(item, saved, path)
     }
 
     fn restore(
@@ -291,8 +299,7 @@ impl Source for Docker {
         options: &RestoreOptions,
         monitor: &dyn Monitor,
     ) -> Result<Extracted> {
-        let _ = (saved, options, monitor);
-        Err(anyhow!("{} cannot be put back in place yet", item.id)).exit(ExitCode::Usage)
+        self.bring_back(item, saved, options, monitor)
     }
 }
 

@@ -24,6 +24,7 @@ use crate::config::EngineConfig;
 mod connect;
 mod exec;
 mod model;
+mod network;
 mod streams;
 
 pub(crate) use model::{Container, Image, Info, MountKind, State, Volume};
