@@ -6,15 +6,16 @@
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Error, Result, anyhow};
 
 use super::docker::engine::{Container, Engine};
-use super::docker::hold::{self, Failures};
+use super::docker::helper;
+use super::docker::hold::{self, Failures, Held};
 use super::docker::volume::Reader;
 use super::docker::{EngineTree, Failure};
 use super::{Item, OpenOptions, Readiness, Source, Tree};
 use crate::config::{ComposeConfig, nearest};
-use crate::error::{Annotate, ExitCode};
+use crate::error::Annotate;
 use crate::extract::{Extracted, RestoreOptions};
 use crate::monitor::Monitor;
 use crate::store::SavedTree;
@@ -28,10 +29,13 @@ mod labels;
 mod paths;
 mod places;
 mod project;
+mod record;
+mod restore;
 mod stack;
 mod stacks;
 mod yaml;
 
+use excludes::Excludes;
 use stack::Reading;
 use stacks::Stack;
 
@@ -45,6 +49,8 @@ pub struct Compose {
     engine: Mutex<Option<Engine>>,
     /// Who did not come back after it was held.
     failures: Failures,
+    /// Who was stopped for a restore.
+    stopped: Mutex<Option<Held>>,
 }
 
 impl Compose {
@@ -59,6 +65,7 @@ impl Compose {
             never: never.to_vec(),
             engine: Mutex::default(),
             failures: Failures::default(),
+            stopped: Mutex::default(),
         })
     }
 
@@ -69,6 +76,10 @@ impl Compose {
             return Ok(engine.clone());
         }
         Ok(engine.insert(Engine::connect(&self.config.engine)?).clone())
+    }
+
+    fn excludes(&self) -> Excludes<'_> {
+        Excludes { lines: &self.config.exclude, directory: self.config.directory.as_deref() }
     }
 
     fn stacks(&self, containers: &[Container]) -> Result<Vec<Stack>> {
@@ -134,35 +145,53 @@ impl Source for Compose {
             failure: &failure,
         };
         let (config, failures) = (&self.config, &self.failures);
-        let reading = Reading { item: &item.id, stack, config, reader: &reader, all: &all, failures, monitor };
+        let excludes = self.excludes();
+        let reading =
+            Reading { item: &item.id, stack, config, excludes, reader: &reader, all: &all, failures, monitor };
         let (parts, holding) = reading.open()?;
         Ok(Box::new(EngineTree { parts, failure, holding }))
     }
 
+    fn examine(&self) -> Result<Vec<(String, Error)>> {
+        let stacks = self.stacks(&self.engine()?.containers()?)?;
+        let of = |name: String| {
+            let stack = stacks.iter().find(|stack| stack.name == name);
+            let error = stack.map_or_else(|| missing(&stacks, &name), Stack::is_one).err()?;
+            Some((format!("{}/{name}", self.id), error))
+        };
+        Ok(self.wanted(&stacks).into_iter().filter_map(of).collect())
+    }
+
     fn needs_mending(&self) -> Result<bool> {
-        hold::needs_mending(&self.engine()?, &self.id)
+        let engine = self.engine()?;
+        Ok(hold::needs_mending(&engine, &self.id)? || !helper::left(&engine, &self.id)?.is_empty())
     }
 
     fn mend(&self) -> Result<Vec<String>> {
-        hold::mend(&self.engine()?, &self.id)
+        let engine = self.engine()?;
+        helper::sweep(&engine, &self.id)?;
+        hold::mend(&engine, &self.id)
     }
 
     fn close(&self) -> Result<()> {
         self.failures.tell()
     }
 
-    fn overwritten(&self, _item: &Item, _saved: &SavedTree, _path: Option<&Path>) -> Result<Option<Box<dyn Tree>>> {
-        Ok(None)
+    fn make_way(&self, item: &Item, saved: &SavedTree, options: &RestoreOptions, monitor: &dyn Monitor) -> Result<()> {
+        self.clear_way(item, saved, options, monitor)
+    }
+
+    fn overwritten(&self, _item: &Item, saved: &SavedTree, path: Option<&Path>) -> Result<Option<Box<dyn Tree>>> {
+        self.to_be_overwritten(saved, path)
     }
 
     fn restore(
         &self,
-        item: &Item,
+        _item: &Item,
         saved: &SavedTree,
         options: &RestoreOptions,
         monitor: &dyn Monitor,
     ) -> Result<Extracted> {
-        let _ = (saved, options, monitor);
-        Err(anyhow!("{} cannot be put back in place yet", item.id)).exit(ExitCode::Usage)
+        self.bring_back(saved, options, monitor)
     }
 }

@@ -27,11 +27,6 @@ impl Bench {
         Self { engine, env }
     }
 
-    /// Another configuration of the source.
-    pub fn configure(&self, rest: &str) {
-        self.env.configure(&source(&self.engine, rest));
-    }
-
     /// The directory of the stacks.
     pub fn stacks(&self) -> PathBuf {
         self.env.path("stacks")
@@ -88,8 +83,20 @@ impl Bench {
         target
     }
 
+    /// Restores the newest point of a stack, or a part of it, with these options.
+    pub fn restore(&self, spec: &str, options: &[&str]) -> Outcome {
+        let spec = format!("compose.s/{spec}");
+        self.env.run(["restore", &spec, "--yes"].iter().chain(options))
+    }
+
+    /// What is in a file below the environment.
     pub fn text(&self, path: &str) -> String {
         fs::read_to_string(self.env.path(path)).unwrap()
+    }
+
+    /// What is in a file of a volume.
+    pub fn in_volume(&self, volume: &str, file: &str) -> String {
+        fs::read_to_string(self.engine.volume(volume).join(file)).unwrap()
     }
 }
 

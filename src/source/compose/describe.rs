@@ -13,6 +13,8 @@ pub(super) const FORMAT: u64 = 1;
 
 /// How a stack was read.
 pub(super) struct Manner {
+    /// Which files of this machine are where in the snapshot.
+    pub(super) files: Value,
     /// Whether its containers were `stop`ped, `pause`d, or `none` of them was.
     pub(super) held: &'static str,
     /// Whether the configuration says that it is never held.
@@ -25,7 +27,7 @@ pub(super) fn describe(
     stack: &Stack,
     project: &Project,
     volumes: &[String],
-    manner: &Manner,
+    manner: Manner,
     engine: &Engine,
 ) -> Result<Value> {
     let info = engine.info()?;
@@ -52,6 +54,7 @@ pub(super) fn describe(
         "working_dir": stack.directory,
         "config_files": stack.compose_files,
         "environment_files": stack.env_files,
+        "files": manner.files,
         "held": manner.held,
         "keep-running": manner.keeps_running,
         "include-data": manner.with_data,

@@ -79,7 +79,7 @@ pub(super) fn env_files(directory: &Path, named: &[PathBuf]) -> Vec<PathBuf> {
 }
 
 /// A name as Compose makes one of a project of it.
-fn normalized(name: &str) -> String {
+pub(super) fn normalized(name: &str) -> String {
     let name = name.to_lowercase();
     let kept: String = name.chars().filter(|c| matches!(c, 'a'..='z' | '0'..='9' | '_' | '-')).collect();
     kept.trim_start_matches(['_', '-']).to_owned()

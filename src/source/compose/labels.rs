@@ -5,7 +5,10 @@ use std::path::{Path, PathBuf};
 use super::paths::joined;
 use crate::source::docker::engine::{Container, Volume};
 
-const PROJECT: &str = "com.docker.compose.project";
+/// The project that something was made for.
+pub(super) const PROJECT: &str = "com.docker.compose.project";
+/// The name of a volume in the files.
+pub(super) const VOLUME: &str = "com.docker.compose.volume";
 const SERVICE: &str = "com.docker.compose.service";
 const NUMBER: &str = "com.docker.compose.container-number";
 const ONE_OFF: &str = "com.docker.compose.oneoff";
@@ -38,6 +41,12 @@ pub(super) fn number(container: &Container) -> u64 {
 /// Whether Compose has written on it what it depends on.
 pub(super) fn tells_dependencies(container: &Container) -> bool {
     label(container, DEPENDS_ON).is_some()
+}
+
+/// Whether Compose has written on a container that it needs this service: `db:service_healthy:true,cache:service_started:false`.
+pub(super) fn depends_on(container: &Container, service: &str) -> bool {
+    let needed = label(container, DEPENDS_ON).unwrap_or_default().split(',');
+    needed.filter_map(|needed| needed.split(':').next()).any(|needed| needed == service)
 }
 
 /// The directory of its project on the machine where Compose was run.

@@ -58,6 +58,13 @@ impl Places {
     /// When the excludes are not understood.
     pub(super) fn find(wanted: &Wanted<'_>) -> Result<Self> {
         let mut places = Self { problems: wanted.project.problems.clone(), ..Self::default() };
+        for folder in &wanted.stack.namesakes {
+            let why = format!(
+                "has the project name {} as well, and is not saved: its containers are another's",
+                wanted.stack.name
+            );
+            places.add(folder, why, Severity::Warning);
+        }
         let is_whole = wanted.stack.is_below && wanted.with_data;
         let directory = wanted.stack.directory.as_deref();
         let mut binds: BTreeMap<PathBuf, Bind> = BTreeMap::new();
@@ -164,6 +171,14 @@ impl Places {
 
     fn add(&mut self, path: &Path, error: String, severity: Severity) {
         self.problems.push(Problem { path: path.to_path_buf(), error, severity });
+    }
+
+    /// Which files of this machine are where in the snapshot.
+    pub(super) fn listed(&self) -> Value {
+        let outside = self.binds.iter().enumerate().filter(|(_, bind)| bind.is_file);
+        let outside = outside.map(|(number, bind)| (bind_path(number), bind.source.clone()));
+        let files = self.files.iter().map(|(source, at)| (at.clone(), source.clone())).chain(outside);
+        files.map(|(at, source)| json!({"path": at, "source": source})).collect()
     }
 
     /// What is at which place of `/binds`, for the snapshot.

@@ -31,6 +31,7 @@ pub(super) struct Reading<'r> {
     pub(super) item: &'r str,
     pub(super) stack: &'r Stack,
     pub(super) config: &'r ComposeConfig,
+    pub(super) excludes: Excludes<'r>,
     pub(super) reader: &'r Reader<'r>,
     /// Every container of the engine.
     pub(super) all: &'r [Container],
@@ -49,18 +50,17 @@ impl Reading<'_> {
         let is_own = self.is_own_machine()?;
         let project = self.stack.project();
         let volumes = self.volumes(&project)?;
-        let excludes = Excludes { lines: &self.config.exclude, directory: self.config.directory.as_deref() };
         let with_data = self.config.include_data;
-        let wanted = Wanted { stack: self.stack, project: &project, excludes: &excludes, with_data, is_own };
+        let wanted = Wanted { stack: self.stack, project: &project, excludes: &self.excludes, with_data, is_own };
         let places = Places::find(&wanted)?;
         let mut parts = Parts::default();
         let users = self.users(&volumes);
-        let depends = self.depends(&project);
+        let depends = self.stack.depends(&project);
         let held = self.held(&users, &depends)?;
         self.put_dumps(&held, &mut parts)?;
         let holding = self.hold(&users, &depends, &held)?;
         // Only now: with the last that uses it the engine may take away what is mounted for a volume.
-        self.put_files(&places, &excludes, &mut parts)?;
+        self.put_files(&places, &mut parts)?;
         for volume in &volumes {
             let at = Path::new("/volumes").join(&volume.name);
             if with_data {
@@ -71,11 +71,12 @@ impl Reading<'_> {
         }
         let names: Vec<String> = volumes.into_iter().map(|volume| volume.name).collect();
         let manner = Manner {
+            files: places.listed(),
             held: if self.reader.is_dry_run { "none" } else { self.how(&held) },
             keeps_running: self.keeps_running(),
             with_data,
         };
-        parts.put("/stack.json", Text::json(&describe(self.stack, &project, &names, &manner, self.reader.engine)?));
+        parts.put("/stack.json", Text::json(&describe(self.stack, &project, &names, manner, self.reader.engine)?));
         Ok((parts, holding))
     }
 
@@ -129,17 +130,6 @@ impl Reading<'_> {
             |container: &Container| container.volumes().any(|name| volumes.iter().any(|volume| volume.name == name));
         let users = self.all.iter().filter(|container| is_own(container) || shares(container));
         users.filter(|container| !container.is_ours()).cloned().collect()
-    }
-
-    /// What depends on what, as far as only the files say it: the first version of Compose wrote it nowhere else.
-    fn depends(&self, project: &Project) -> Vec<(String, String)> {
-        let mut depends = Vec::new();
-        for container in self.stack.containers.iter().filter(|container| !labels::tells_dependencies(container)) {
-            let Some(service) = project.services.get(labels::service(container)) else { continue };
-            let needed = self.stack.containers.iter().filter(|other| service.needs.contains(labels::service(other)));
-            depends.extend(needed.map(|other| (container.id.clone(), other.id.clone())));
-        }
-        depends
     }
 
     fn holder(&self) -> Holder<'_> {
@@ -211,14 +201,14 @@ impl Reading<'_> {
     }
 
     /// Puts the files of the stack into the tree, and what its containers have mounted from elsewhere.
-    fn put_files(&self, places: &Places, excludes: &Excludes<'_>, parts: &mut Parts) -> Result<()> {
+    fn put_files(&self, places: &Places, parts: &mut Parts) -> Result<()> {
         let mut never = self.reader.never.to_vec();
         never.extend(self.stack.others.iter().cloned());
         let mut problems = places.problems.clone();
         for (source, at) in &places.files {
             let is_whole = at == Path::new(PROJECT);
             let exclude = match &self.stack.directory {
-                Some(directory) if is_whole => excludes.below(directory)?,
+                Some(directory) if is_whole => self.excludes.below(directory)?,
                 _ => Vec::new(),
             };
             let leave_out = LeaveOut { exclude, ..LeaveOut::default() };

@@ -32,8 +32,10 @@ pub(super) struct Stack {
     pub(super) containers: Vec<Container>,
     /// Folders of other stacks below its own.
     pub(super) others: Vec<PathBuf>,
-    /// Several folders that each look like this stack.
+    /// Several folders that each look like this stack, of which none is where its containers were made.
     rivals: Vec<PathBuf>,
+    /// Folders that Compose would take for this stack, whose containers were made elsewhere.
+    pub(super) namesakes: Vec<PathBuf>,
 }
 
 /// Finds the stacks, by name: those of the containers, and those of the folders at and directly below `directory`.
@@ -86,7 +88,15 @@ fn stack(
     let mut there: Vec<PathBuf> = places.iter().filter(|place| place.is_dir()).cloned().collect();
     there.dedup_by(|a, b| is_same(a, b));
     let directory = there.first().or(places.first()).cloned();
-    let rivals = if there.len() > 1 { there } else { Vec::new() };
+    let is_told = |place: &PathBuf| containers.iter().any(|one| labels::working_directory(one).as_ref() == Some(place));
+    let told = there.iter().filter(|place| is_told(place)).count();
+    let (mut rivals, mut namesakes) = (Vec::new(), Vec::new());
+    match (told, there.len()) {
+        (_, 0 | 1) => {}
+        // Those that are told come first.
+        (1, _) => namesakes = there.split_off(1),
+        _ => rivals.clone_from(&there),
+    }
     let folder =
         directory.as_ref().and_then(|directory| folders.iter().find(|folder| is_same(&folder.path, directory)));
     let is_inside =
@@ -106,7 +116,8 @@ fn stack(
     let env_files = directory.as_deref().map(|directory| folder::env_files(directory, &named)).unwrap_or_default();
     let others = folders.iter().map(|folder| folder.path.clone());
     let others = others.filter(|path| directory.as_ref().is_some_and(|own| path != own && path.starts_with(own)));
-    Stack { name, is_below, compose_files, env_files, others: others.collect(), directory, containers, rivals }
+    let others = others.collect();
+    Stack { name, is_below, compose_files, env_files, others, directory, containers, rivals, namesakes }
 }
 
 impl Stack {
@@ -126,6 +137,18 @@ impl Stack {
     pub(super) fn project(&self) -> Project {
         let Some(directory) = &self.directory else { return Project::default() };
         Project::read(directory, &self.compose_files, &folder::variables(directory, &self.env_files))
+    }
+
+    /// What depends on what, as far as only the files say it: ids of containers, each with that of one it needs. The first version of Compose
+    /// wrote it nowhere else.
+    pub(super) fn depends(&self, project: &Project) -> Vec<(String, String)> {
+        let mut depends = Vec::new();
+        for container in self.containers.iter().filter(|container| !labels::tells_dependencies(container)) {
+            let Some(service) = project.services.get(labels::service(container)) else { continue };
+            let needed = self.containers.iter().filter(|other| service.needs.contains(labels::service(other)));
+            depends.extend(needed.map(|other| (container.id.clone(), other.id.clone())));
+        }
+        depends
     }
 }
 

@@ -142,7 +142,11 @@ pub(super) fn binds(saved: &SavedTree) -> Result<Vec<PathBuf>> {
 }
 
 /// What of it is wanted.
-fn wanted(saved: &SavedTree, fills: Vec<Fill>, path: Option<&Path>) -> Result<Vec<Fill>> {
+///
+/// # Errors
+///
+/// When nothing of it is.
+pub(crate) fn wanted(saved: &SavedTree, fills: Vec<Fill>, path: Option<&Path>) -> Result<Vec<Fill>> {
     let Some(path) = path else { return Ok(fills) };
     let path = Path::new("/").join(name::components(path)?.iter().collect::<PathBuf>());
     let places: Vec<String> = fills.iter().map(|fill| fill.base.display().to_string()).collect();
