@@ -21,7 +21,11 @@ volumes:
 
 /// Such a stack, backed up while it ran.
 pub fn saved() -> Bench {
-    let bench = Bench::new("");
+    saved_with("")
+}
+
+fn saved_with(rest: &str) -> Bench {
+    let bench = Bench::new(rest);
     bench.write("outside/file", "outside");
     bench.write("stacks/web/data/file", "data");
     bench.write("stacks/web/.env", "A=b\n");
@@ -122,10 +126,12 @@ fn part_of_a_stack_is_brought_back_alone() {
     assert_eq!(bench.in_volume("web_named", "file"), "named\n");
     assert_eq!(bench.text("stacks/web/data/file"), "changed");
     bench.write("stacks/web/.env", "A=changed\n");
-    // The data of a container that runs is below it.
-    bench.restore("web:/project/.env", &["--in-place", "--stop"]).code(0);
+    // Nobody has it mounted.
+    bench.restore("web:/project/.env", &["--in-place"]).code(0);
     assert_eq!(bench.text("stacks/web/.env"), "A=b\n");
     assert_eq!(bench.text("stacks/web/data/file"), "changed");
+    bench.restore("web:/project", &["--in-place"]).code(1).stderr_has("web_web_1 is running and uses");
+    bench.restore("web:/project/data/file", &["--in-place"]).code(1).stderr_has("web_web_1 is running and uses");
     bench.restore("web:/stack.json", &["--in-place"]).code(2).stderr_has("has no place where it came from");
 }
 
@@ -161,4 +167,24 @@ fn folder_of_a_stack_elsewhere_stays_as_it_is() {
     assert_eq!(bench.text("elsewhere/app/conf/a.env"), "A=1\n");
     assert_eq!(bench.text("elsewhere/app/own"), "not of the stack");
     assert_eq!(fs::metadata(folder.join("conf")).unwrap().uid(), 1234);
+}
+
+#[test]
+fn stack_is_saved_and_brought_back_through_the_engine() {
+    let bench = saved_with("read = \"api\"");
+    change(&bench);
+    bench.restore("web", &["--in-place", "--stop"]).code(0);
+    is_as_it_was(&bench);
+}
+
+#[test]
+fn volume_without_a_name_comes_back_with_a_word() {
+    let bench = Bench::new("");
+    let folder = bench.up("web", "services:\n  a:\n    {idle}\n    volumes: [/nameless]\n");
+    bench.engine.docker(["exec", "web_a_1", "sh", "-c", "echo x >/nameless/file"]);
+    bench.backup().code(0);
+    let volume = bench.engine.docker(["volume", "ls", "--quiet"]);
+    bench.engine.compose(&folder, ["down", "--volumes"]);
+    bench.restore("web", &["--in-place"]).code(0).stderr_has(&format!("the volume {volume} never had a name"));
+    assert_eq!(bench.in_volume(&volume, "file"), "x\n");
 }

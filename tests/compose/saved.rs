@@ -1,7 +1,7 @@
 //! What of a stack is in a point.
 
 use std::fs;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{PermissionsExt, symlink};
 
 use serde_json::json;
 
@@ -216,4 +216,42 @@ fn compose_file_that_is_gone_makes_the_point_incomplete() {
     let told = item(&bench.backup().code(3), "app");
     assert_eq!(told["outcome"], "incomplete");
     assert_eq!(told["problems"][0]["error"], "this compose file is not there");
+}
+
+/// Programs that manage stacks have all of them mounted, and the engine's socket.
+#[test]
+fn what_all_stacks_share_is_not_saved_with_one() {
+    let bench = Bench::new("");
+    let socket = bench.engine.socket().display().to_string();
+    let text = format!(
+        "services:\n  a:\n    {{idle}}\n    volumes: ['{{root}}/stacks:/stacks', '{socket}:/run/engine', './own:/own']\n"
+    );
+    bench.write("stacks/manager/own/file", "own");
+    bench.up("manager", &text);
+    bench.write("stacks/web/compose.yaml", "services: {}\n");
+    bench.backup().code(0);
+    let restored = bench.restored("manager");
+    assert_eq!(files(&restored), ["binds.json", "project/docker-compose.yml", "project/own/file", "stack.json"]);
+    let mut told = json(&restored.join("binds.json"));
+    told.as_array_mut().unwrap().sort_by_key(|line| line["not-saved"].to_string());
+    assert_eq!(
+        told,
+        json!([
+            {"source": bench.stacks(), "not-saved": "all stacks are in it"},
+            {"source": socket, "not-saved": "it is neither a file nor a directory"},
+        ])
+    );
+    // It looks at the other stacks, and does not keep them from being brought back.
+    bench.restore("web", &["--in-place"]).code(0);
+}
+
+#[test]
+fn folder_that_may_not_be_looked_at_keeps_no_stack_from_being_saved() {
+    let mut bench = Bench::new("");
+    bench.write("stacks/web/compose.yaml", "services: {}\n");
+    let closed = bench.write("stacks/closed/file", "");
+    fs::set_permissions(&closed, fs::Permissions::from_mode(0o000)).unwrap();
+    bench.env = bench.env.without_override();
+    bench.env.run(["backup"]).code(0).stderr_has("stacks/closed may not be looked at");
+    assert_eq!(bench.items(), ["compose.s/web"]);
 }

@@ -123,7 +123,7 @@ impl Places {
             }
         }
         if wanted.stack.compose_files.is_empty() {
-            let folder = wanted.stack.directory.clone().unwrap_or_default();
+            let folder = wanted.stack.directory.clone().unwrap_or_else(|| (&wanted.stack.name).into());
             self.add(&folder, "no compose file is there".to_owned(), Severity::Unread);
         }
         // Compose does without these when they are not there, or says so itself.
@@ -195,7 +195,8 @@ impl Places {
 /// Why what is mounted is not this stack's alone; `None` when it is.
 fn others(wanted: &Wanted<'_>, path: &Path) -> Result<Option<&'static str>> {
     let directory = wanted.excludes.directory;
-    if directory.is_some_and(|directory| directory.starts_with(path)) && wanted.stack.directory.as_deref() != Some(path)
+    if directory.is_some_and(|directory| real(directory).starts_with(real(path)))
+        && wanted.stack.directory.as_deref() != Some(path)
     {
         return Ok(Some("all stacks are in it"));
     }
@@ -210,6 +211,10 @@ pub(super) fn bind_path(number: usize) -> PathBuf {
 
 /// Whether a path in a folder is a link to something that does not come along with the folder as a whole.
 fn leads_out(path: &Path, directory: &Path, is_whole: bool) -> bool {
-    let real = |path: &Path| fs::canonicalize(path).unwrap_or_else(|_| path.to_path_buf());
     is_whole && !real(path).starts_with(real(directory))
+}
+
+/// A path without links in it, if it is there.
+fn real(path: &Path) -> PathBuf {
+    fs::canonicalize(path).unwrap_or_else(|_| path.to_path_buf())
 }

@@ -16,7 +16,7 @@ use crate::error::{Annotate, ExitCode};
 use crate::extract::{Extracted, RestoreOptions, extract_as};
 use crate::monitor::{Monitor, Silent};
 use crate::source::docker::Failure;
-use crate::source::docker::engine::{Container, Engine, MountKind, State};
+use crate::source::docker::engine::{Container, Engine, State};
 use crate::source::docker::hold::{Held, Holding};
 use crate::source::docker::restore::plan::{self, Fill, Place};
 use crate::source::docker::restore::users::{all_started, is_used_by};
@@ -68,10 +68,13 @@ impl Plan {
     /// Whether a container that runs is in the way. Who has a folder above mounted looks at stacks, and does not work on them.
     fn is_used_by(&self, container: &Container) -> bool {
         self.fills.iter().any(|fill| match &fill.place {
-            Place::Path(path) if self.is_file(fill) => container
-                .mounts
-                .iter()
-                .any(|mount| matches!(&mount.kind, MountKind::Bind(mounted) if mounted.starts_with(path))),
+            Place::Path(folder) if self.is_file(fill) => {
+                let below = fill.part.as_ref().and_then(|part| part.strip_prefix(&fill.base).ok());
+                let path = below.map_or_else(|| folder.clone(), |below| folder.join(below));
+                let meets = |mounted: &Path| mounted.starts_with(&path) || path.starts_with(mounted);
+                let is_below = |mounted: &Path| mounted.starts_with(folder);
+                container.binds().any(|(mounted, _)| is_below(mounted) && meets(mounted))
+            }
             place => is_used_by(place, container),
         })
     }
@@ -208,8 +211,11 @@ impl Compose {
     fn fill_all(&self, back: &Back<'_>, plan: &Plan) -> Result<Extracted> {
         let mut done = Extracted::default();
         for fill in &plan.fills {
-            if let (Some(name), Place::Volume(volume)) = (&back.options.rename, &fill.place) {
-                copy::make_volume(back, fill, &plan.record.project, name, volume)?;
+            if let Place::Volume(volume) = &fill.place {
+                match &back.options.rename {
+                    Some(name) => copy::make_volume(back, fill, &plan.record.project, name, volume)?,
+                    None => warn_of_nameless(back, volume)?,
+                }
             }
             done.take_in(match &fill.place {
                 Place::Path(target) if plan.is_file(fill) => put_file(back, fill, target)?,
@@ -228,6 +234,16 @@ fn put_file(back: &Back<'_>, fill: &Fill, target: &Path) -> Result<Extracted> {
     }
     extract_as(back.saved, &fill.base, target, &options, back.monitor)
         .with_context(|| format!("restore {}", target.display()))
+}
+
+/// Says when content comes back where nobody will look for it.
+fn warn_of_nameless(back: &Back<'_>, volume: &str) -> Result<()> {
+    if plan::is_anonymous(volume) && back.engine.volume(volume)?.is_none() {
+        tracing::warn!(
+            "the volume {volume} never had a name in the compose files, and its container is gone: it is brought back, but Compose will make another one"
+        );
+    }
+    Ok(())
 }
 
 /// Whether a container runs.

@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow};
@@ -170,9 +171,18 @@ fn folders(directory: &Path) -> Result<Vec<Folder>> {
         paths.extend(path.is_dir().then_some(path));
     }
     paths.sort();
-    let folders =
-        paths.iter().map(|path| Folder::look(path).with_context(|| format!("look for a stack in {}", path.display())));
-    folders.filter_map(Result::transpose).collect()
+    let mut folders = Vec::new();
+    for path in paths {
+        match Folder::look(&path) {
+            Ok(folder) => folders.extend(folder),
+            // A `lost+found` is not a stack, and must not keep the others from being saved.
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                tracing::warn!("{} may not be looked at: if it is a stack, it is not saved", path.display());
+            }
+            Err(error) => return Err(error).with_context(|| format!("look for a stack in {}", path.display())),
+        }
+    }
+    Ok(folders)
 }
 
 /// Whether two paths lead to the same directory.

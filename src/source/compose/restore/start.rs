@@ -1,7 +1,5 @@
 //! The containers of a stack that was brought back: started if they are there, else for Compose to make.
 
-use std::collections::BTreeSet;
-
 use anyhow::{Context, Result};
 
 use super::runs;
@@ -68,18 +66,14 @@ fn needs(stack: &Stack) -> Vec<(String, String)> {
 
 /// Containers, each after those that it needs. What needs each other in a circle comes as it comes.
 fn in_order<'c>(containers: &[&'c Container], needs: &[(String, String)]) -> Vec<&'c Container> {
-    let (mut ordered, mut done) = (Vec::new(), BTreeSet::new());
-    let mut rest = containers.to_vec();
+    let (mut ordered, mut rest) = (Vec::new(), containers.to_vec());
     while !rest.is_empty() {
-        let waits = |one: &Container| {
-            needs
-                .iter()
-                .any(|(id, needed)| *id == one.id && rest.iter().any(|other| other.id == *needed && other.id != one.id))
+        let is_waiting = |one: &Container| {
+            let mut others = rest.iter().filter(|other| other.id != one.id);
+            others.any(|other| needs.iter().any(|(id, needed)| *id == one.id && *needed == other.id))
         };
-        let next = rest.iter().position(|one| !waits(one) && !done.contains(&one.id)).unwrap_or(0);
-        let next = rest.remove(next);
-        done.insert(next.id.clone());
-        ordered.push(next);
+        let next = rest.iter().position(|one| !is_waiting(one)).unwrap_or(0);
+        ordered.push(rest.remove(next));
     }
     ordered
 }

@@ -108,7 +108,8 @@ pub(super) fn copy_of(rename: &str, volume: &str) -> String {
     format!("{rename}_{short}")
 }
 
-fn is_anonymous(volume: &str) -> bool {
+/// Whether an engine has made up the name of a volume.
+pub(crate) fn is_anonymous(volume: &str) -> bool {
     volume.len() == ANONYMOUS && volume.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
