@@ -79,18 +79,18 @@ impl RestoreOptions {
 #[derive(Clone)]
 pub struct Library(Arc<Newest>);
 
-type Newest = dyn Fn(&str, &dyn Fn(&SavedTree) -> bool) -> Result<Option<SavedTree>> + Send + Sync;
+type Newest = dyn Fn(&str, &dyn Fn(&SavedTree) -> Result<bool>) -> Result<Option<SavedTree>> + Send + Sync;
 
 impl Library {
     /// `newest` gives the tree of the newest complete point of an item that a condition holds for.
     pub fn new(
-        newest: impl Fn(&str, &dyn Fn(&SavedTree) -> bool) -> Result<Option<SavedTree>> + Send + Sync + 'static,
+        newest: impl Fn(&str, &dyn Fn(&SavedTree) -> Result<bool>) -> Result<Option<SavedTree>> + Send + Sync + 'static,
     ) -> Self {
         Self(Arc::new(newest))
     }
 
     /// The tree of the newest complete point of an item that `suits`; `None` when there is none.
-    pub(crate) fn newest(&self, item: &str, suits: &dyn Fn(&SavedTree) -> bool) -> Result<Option<SavedTree>> {
+    pub(crate) fn newest(&self, item: &str, suits: &dyn Fn(&SavedTree) -> Result<bool>) -> Result<Option<SavedTree>> {
         (self.0)(item, suits)
     }
 }

@@ -158,7 +158,9 @@ pub trait Tree: Send + Sync {
     }
 
     /// Everything was read: lets go of what was held still, while what was read is still on its way into the store.
-    fn let_go(&self) {}
+    fn let_go(&self, monitor: &dyn Monitor) {
+        let _ = monitor;
+    }
 
     /// Lets go of the source. An error means: what was read is not whole, and no snapshot may be made of it.
     fn finish(self: Box<Self>) -> Result<()>;

@@ -180,7 +180,7 @@ fn library(store: &Arc<Store>, points: &[Point]) -> Library {
     Library::new(move |item, suits| {
         for point in points.iter().filter(|point| point.item == item && point.complete) {
             let tree = store.tree(point)?;
-            if suits(&tree) {
+            if suits(&tree)? {
                 return Ok(Some(tree));
             }
         }

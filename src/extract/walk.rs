@@ -57,6 +57,7 @@ impl Extraction<'_> {
             Layout::WholePath => {
                 let base = self.base.clone();
                 base.iter().for_each(|name| self.trail.push(name));
+                self.cut = self.trail.len();
                 self.way = names.into_iter().skip(base.len()).collect();
                 let root = super::find(self.saved, &self.trail.path())?;
                 let children = self.on_the_way(self.saved.children(&root)?);

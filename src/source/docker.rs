@@ -5,7 +5,7 @@
 //! in [`container`] and [`image`].
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Context, Error, Result, anyhow};
 use serde_json::Value;
@@ -15,7 +15,7 @@ use super::{Entries, Item, OpenOptions, Readiness, Source, Tree};
 use crate::config::{DockerConfig, NameGlob, nearest};
 use crate::error::Annotate;
 use crate::extract::{Extracted, RestoreOptions};
-use crate::monitor::Monitor;
+use crate::monitor::{Monitor, Silent};
 use crate::store::SavedTree;
 
 mod archive;
@@ -23,6 +23,7 @@ mod container;
 pub mod discover;
 pub(crate) mod dump;
 pub(crate) mod engine;
+mod failure;
 pub(crate) mod helper;
 pub(crate) mod hold;
 mod image;
@@ -30,6 +31,8 @@ pub mod onboarding;
 pub(crate) mod ours;
 pub(crate) mod restore;
 pub(crate) mod volume;
+
+pub(crate) use failure::Failure;
 
 use engine::{Container, Engine, Volume};
 use hold::{Failures, Held, Holder, Holding};
@@ -263,7 +266,7 @@ impl Source for Docker {
             Subject::Container(container) => container::put(&container, &reader, &mut parts)?,
             Subject::Image(inspect) => {
                 parts.put("/image.json", Text::json(&inspect));
-                parts.put("/image.tar", image::part(&engine, name));
+                parts.put("/image.tar", image::part(&engine, name, &failure));
             }
         }
         Ok(Box::new(EngineTree { parts, failure, holding }))
@@ -303,22 +306,6 @@ impl Source for Docker {
     }
 }
 
-/// Why a tree is not whole, once it is known.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Failure(Arc<Mutex<Option<Error>>>);
-
-impl Failure {
-    /// Keeps the first reason.
-    pub(crate) fn set(&self, error: Error) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
-    }
-
-    /// The reason, if there is one.
-    pub(crate) fn take(&self) -> Result<()> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).take().map_or(Ok(()), Err)
-    }
-}
-
 /// What is read of an engine.
 pub(crate) struct EngineTree {
     pub(crate) parts: Parts,
@@ -339,12 +326,12 @@ impl Tree for EngineTree {
         self.parts.texts()
     }
 
-    fn let_go(&self) {
-        self.holding.let_go();
+    fn let_go(&self, monitor: &dyn Monitor) {
+        self.holding.let_go(monitor);
     }
 
     fn finish(self: Box<Self>) -> Result<()> {
-        self.holding.let_go();
+        self.holding.let_go(&Silent);
         self.failure.take()
     }
 }

@@ -72,7 +72,7 @@ impl Store {
                 }
                 None => {}
             }
-            let when_read = || tree.let_go();
+            let when_read = || tree.let_go(monitor);
             let work =
                 Ingest { entries: tree.entries(), parent, problems: &problems, task: &*task, when_read: &when_read };
             engine.ingest(work, &mut summary)

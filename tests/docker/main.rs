@@ -6,5 +6,7 @@ mod discover;
 mod dumps;
 mod items;
 mod onboard;
+mod podman;
+mod reach;
 #[path = "../support/mod.rs"]
 mod support;

@@ -7,6 +7,7 @@
 
 pub mod daemon;
 pub mod dockerd;
+pub mod engine_proxy;
 pub mod env;
 pub mod fault;
 pub mod http;

@@ -15,12 +15,12 @@ use crate::config::LeaveOut;
 use crate::error::{Annotate, ExitCode};
 use crate::extract::{Extracted, RestoreOptions, extract_as};
 use crate::monitor::{Monitor, Silent};
-use crate::source::docker::Failure;
 use crate::source::docker::engine::{Container, Engine, State};
-use crate::source::docker::hold::{Held, Holding};
+use crate::source::docker::hold::Holding;
 use crate::source::docker::restore::plan::{self, Fill, Place};
 use crate::source::docker::restore::users::{all_started, is_used_by};
 use crate::source::docker::restore::{Back, check_name};
+use crate::source::docker::{Failure, helper};
 use crate::source::files::Local;
 use crate::source::parts::{Parts, Text};
 use crate::source::{Item, Tree};
@@ -127,6 +127,9 @@ impl Compose {
         let engine = self.engine()?;
         let name = self.stack_of(item)?;
         let back = self.back(&engine, saved, options, monitor);
+        if !options.dry_run {
+            helper::sweep(&engine, &self.id)?;
+        }
         let plan = Plan::new(&back)?;
         if plan.record.project != name {
             return Err(anyhow!("the point is one of the stack {}, and not of {name}", plan.record.project))
@@ -195,7 +198,7 @@ impl Compose {
         let back = self.back(&engine, saved, options, monitor);
         let plan = Plan::new(&back)?;
         let restored = self.fill_all(&back, &plan);
-        let errors = stopped.map(Held::let_go).unwrap_or_default();
+        let errors = stopped.map(|held| held.let_go(monitor)).unwrap_or_default();
         let extracted = all_started(restored, errors)?;
         match &options.rename {
             Some(name) => copy::tell(&back, &plan.record, name)?,

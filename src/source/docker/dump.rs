@@ -8,12 +8,12 @@ use std::io::{self, Read, Seek, SeekFrom};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use anyhow::{Context, Error, Result, anyhow};
+use anyhow::{Context, Result, anyhow};
 
 use super::Failure;
 use super::engine::{Container, Engine, State};
 use crate::config::{ContainerDump, locate};
-use crate::error::{Annotate, chain};
+use crate::error::Annotate;
 use crate::source::Content;
 use crate::source::parts::Output;
 
@@ -92,19 +92,8 @@ impl Dump {
     ) -> Output<impl Fn() -> Content + Send + Sync + use<>> {
         let (engine, container, failure) = (engine.clone(), container.clone(), failure.clone());
         Output(move || {
-            let (dump, engine, container, failure) = (self.clone(), engine.clone(), container.clone(), failure.clone());
-            Content::unsized_stream(move || {
-                let doing = dump.doing(&container);
-                let told = Told { output: None, doing: doing.clone(), failure: failure.clone() };
-                match dump.start(&engine, &container).with_context(|| doing) {
-                    Ok(output) => Ok(Box::new(Told { output: Some(output), ..told }) as Box<dyn Read + Send>),
-                    Err(error) => {
-                        let text = chain(&error);
-                        failure.set(error);
-                        Err(io::Error::other(text))
-                    }
-                }
-            })
+            let (dump, engine, container) = (self.clone(), engine.clone(), container.clone());
+            failure.watch(self.doing(&container), move || dump.start(&engine, &container))
         })
     }
 
@@ -133,21 +122,5 @@ impl Dump {
                 Ok(Box::new(zstd::Decoder::new(file)?))
             })
         }))
-    }
-}
-
-/// The output of a dump, which tells when it fails: then nothing of the tree may be taken for whole.
-struct Told {
-    output: Option<Box<dyn Read + Send>>,
-    doing: String,
-    failure: Failure,
-}
-
-impl Read for Told {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let Some(output) = &mut self.output else { return Ok(0) };
-        output.read(buffer).inspect_err(|error| {
-            self.failure.set(Error::msg(error.to_string()).context(self.doing.clone()));
-        })
     }
 }

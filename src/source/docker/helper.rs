@@ -6,11 +6,11 @@
 
 use std::path::PathBuf;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Error, Result, bail};
 use serde_json::{Value, json};
 
-use super::engine::{Engine, Volume};
-use super::ours::{EMPTY_IMAGE, HOST, LABEL, SOURCE, this_machine};
+use super::engine::{Engine, Image, Volume};
+use super::ours::{EMPTY_IMAGE, LABEL, MACHINE, SOURCE, this_machine};
 use crate::cleanup::Guard;
 
 /// Where what it is for is mounted.
@@ -45,7 +45,7 @@ impl Helper {
     ///
     /// When the engine does not make it, or the thing is not there.
     pub(crate) fn new(engine: &Engine, source: &str, mounted: &Mounted, is_writable: bool) -> Result<Self> {
-        have_image(engine)?;
+        let image = empty_image(engine)?;
         let mount = match mounted {
             Mounted::Volume(volume) => {
                 json!({"Type": "volume", "Source": volume.name, "VolumeOptions": {"NoCopy": true}})
@@ -56,10 +56,10 @@ impl Helper {
         mount["Target"] = json!(DATA);
         mount["ReadOnly"] = json!(!is_writable);
         let body = json!({
-            "Image": EMPTY_IMAGE,
+            "Image": image,
             // An engine makes no container without one.
             "Cmd": ["/never-started"],
-            "Labels": {LABEL: HELPER, SOURCE: source, HOST: this_machine()},
+            "Labels": {LABEL: HELPER, SOURCE: source, MACHINE: this_machine()},
             "NetworkDisabled": true,
             "HostConfig": {"Mounts": [mount], "NetworkMode": "none"},
         });
@@ -95,19 +95,22 @@ fn is_the_same(engine: &Engine, volume: &Volume) -> Result<()> {
     Ok(())
 }
 
-/// Sees that the image for helpers is there.
-fn have_image(engine: &Engine) -> Result<()> {
-    if engine.image(EMPTY_IMAGE)?.is_some() {
-        return Ok(());
+/// The id of the image for helpers, which is imported if it is not there. It is not asked for by name, of which podman makes another one.
+fn empty_image(engine: &Engine) -> Result<String> {
+    let own = |engine: &Engine| Ok::<_, Error>(engine.images()?.into_iter().find(Image::is_ours));
+    if let Some(image) = own(engine)? {
+        return Ok(image.id);
     }
-    engine.import_image(vec![0; EMPTY_ARCHIVE], EMPTY_IMAGE)
+    engine.import_image(vec![0; EMPTY_ARCHIVE], EMPTY_IMAGE)?;
+    let image = own(engine)?.with_context(|| format!("the image {EMPTY_IMAGE} is not there after it was imported"))?;
+    Ok(image.id)
 }
 
 /// The ids of the helpers of this source that a killed run on this machine has left, unless a run is under way.
 pub(crate) fn left(engine: &Engine, source: &str) -> Result<Vec<String>> {
     let found = engine.containers_labelled(LABEL, HELPER)?.into_iter().filter(|container| {
         let is = |label: &str, value: &str| container.labels.get(label).is_some_and(|own| own == value);
-        is(SOURCE, source) && is(HOST, &this_machine())
+        is(SOURCE, source) && is(MACHINE, &this_machine())
     });
     Ok(found.map(|container| container.id).collect())
 }

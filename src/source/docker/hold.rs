@@ -94,7 +94,7 @@ impl Holder<'_> {
         let work = Arc::new(Work::new(self.engine, self.source, steps, self.config.start_timeout)?);
         let guard = Guard::new({
             let work = Arc::clone(&work);
-            move |_| work.let_go().iter().for_each(complain)
+            move |_| work.let_go(|line| tracing::warn!("{line}")).iter().for_each(complain)
         });
         let mut held = Held { work: Some((work, guard)), ids: Vec::new() };
         let done = held.work.as_ref().map_or(Ok(Vec::new()), |(work, _)| work.hold());
@@ -105,7 +105,7 @@ impl Holder<'_> {
             }
             Err(error) => {
                 // Why the item fails is the first error; the others would be lost with it.
-                held.let_go().iter().for_each(complain);
+                held.let_go(monitor).iter().for_each(complain);
                 Err(error)
             }
         }
@@ -170,10 +170,10 @@ impl Held {
     /// Starts what was stopped and lets go on what was frozen, in order; one error for each container that did not come back.
     ///
     /// When a signal is ending the program, it does so in place of this, which does not return: what is read from then on is not whole.
-    pub(crate) fn let_go(self) -> Vec<Error> {
+    pub(crate) fn let_go(self, monitor: &dyn Monitor) -> Vec<Error> {
         let Some((work, guard)) = self.work else { return Vec::new() };
         cleanup::wait_if_ending();
-        let errors = work.let_go();
+        let errors = work.let_go(|line| monitor.say(line));
         guard.disarm();
         errors
     }

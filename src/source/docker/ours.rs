@@ -9,7 +9,7 @@ pub(crate) const LABEL: &str = "holdall.internal";
 pub(crate) const SOURCE: &str = "holdall.source";
 
 /// The label that says on which machine it was made.
-pub(crate) const HOST: &str = "holdall.host";
+pub(crate) const MACHINE: &str = "holdall.machine";
 
 /// The name of this machine: what another one has made is not this one's to remove.
 pub(crate) fn this_machine() -> String {
@@ -17,7 +17,7 @@ pub(crate) fn this_machine() -> String {
 }
 
 /// The image without a file in it that helper containers are made of.
-pub(crate) const EMPTY_IMAGE: &str = "holdall/empty:1";
+pub(crate) const EMPTY_IMAGE: &str = "holdall/empty:latest";
 
 impl Volume {
     /// Whether holdall made it for itself.
@@ -36,6 +36,8 @@ impl Container {
 impl Image {
     /// Whether holdall made it for itself.
     pub(crate) fn is_ours(&self) -> bool {
-        self.name == EMPTY_IMAGE
+        // Podman puts a registry before it.
+        let registry = self.name.strip_suffix(EMPTY_IMAGE);
+        registry.is_some_and(|registry| ["", "localhost/", "docker.io/"].contains(&registry))
     }
 }

@@ -9,9 +9,9 @@ use anyhow::{Context, Result, anyhow};
 use serde_json::Value;
 
 use super::engine::{Container, Engine};
-use super::hold::{Held, Holding};
+use super::hold::Holding;
 use super::volume::Reader;
-use super::{Docker, EngineTree, Failure, Kind};
+use super::{Docker, EngineTree, Failure, Kind, helper};
 use crate::config::ReadFrom;
 use crate::error::{Annotate, ExitCode};
 use crate::extract::{Extracted, RestoreOptions};
@@ -116,6 +116,9 @@ impl Docker {
         let engine = self.engine()?;
         let (kind, name) = self.parse(item)?;
         let back = self.back(&engine, saved, options, monitor);
+        if !options.dry_run {
+            helper::sweep(&engine, &self.id)?;
+        }
         if kind == Kind::Image {
             return back.check_image();
         }
@@ -193,7 +196,7 @@ impl Docker {
             Kind::Volume => back.fills(&back.plan(kind, name, None)?),
             Kind::Container => back.container(name),
         };
-        let errors = stopped.map(Held::let_go).unwrap_or_default();
+        let errors = stopped.map(|held| held.let_go(monitor)).unwrap_or_default();
         users::all_started(restored, errors)
     }
 }

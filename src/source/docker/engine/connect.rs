@@ -59,6 +59,8 @@ pub(super) fn client(place: &str, config: &EngineConfig, patience: Duration) -> 
             for file in [&ca, &cert, &key] {
                 std::fs::read(file).with_context(|| format!("read {}", file.display()))?;
             }
+            // Other crates bring a second one, and without a choice there is none. It may have been made before.
+            let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
             Ok(Docker::connect_with_ssl(place, &key, &cert, &ca, patience, API_DEFAULT_VERSION)?)
         }
         None => Ok(Docker::connect_with_http(place, patience, API_DEFAULT_VERSION)?),

@@ -59,6 +59,9 @@ fn read_error(error: &EngineError) -> io::Error {
         _ => io::ErrorKind::Other,
     };
     let text = match error {
+        EngineError::DockerResponseServerError { status_code: 403, message } => {
+            format!("{} (a socket proxy? doc/sources/docker.md lists what it has to allow)", message.trim())
+        }
         EngineError::DockerResponseServerError { message, .. } => message.trim().to_owned(),
         other => other.to_string(),
     };

@@ -6,6 +6,7 @@ use anyhow::{Error, Result, anyhow};
 
 use super::Held;
 use crate::error::{Annotate, chain, hints};
+use crate::monitor::{Monitor, Silent};
 
 /// What did not come back: collected while items are read, told when the source is closed.
 #[derive(Debug, Clone, Default)]
@@ -44,15 +45,15 @@ impl Holding {
     }
 
     /// Lets go, at the first call.
-    pub(crate) fn let_go(&self) {
+    pub(crate) fn let_go(&self, monitor: &dyn Monitor) {
         // Nobody holds this lock while it takes its time.
         let held = self.held.lock().unwrap_or_else(PoisonError::into_inner).take();
-        self.failures.add(held.map_or_else(Vec::new, Held::let_go));
+        self.failures.add(held.map_or_else(Vec::new, |held| held.let_go(monitor)));
     }
 }
 
 impl Drop for Holding {
     fn drop(&mut self) {
-        self.let_go();
+        self.let_go(&Silent);
     }
 }

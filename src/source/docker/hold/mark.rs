@@ -16,9 +16,7 @@ use crate::source::docker::ours;
 
 /// What the label of all that is ours says of a mark.
 const KIND: &str = "hold";
-const SOURCE: &str = "holdall.source";
-/// The machine on which the run was.
-const HOST: &str = "holdall.host";
+/// The label that names what is held.
 const CONTAINERS: &str = "holdall.held";
 
 /// The form of what is written; a later one may be one that is not understood here.
@@ -74,7 +72,7 @@ impl Mark {
         let written =
             Written { version: VERSION, start_timeout: self.start_timeout.as_secs(), containers: steps.to_vec() };
         let written = serde_json::to_string(&written).context("write down which containers are held")?;
-        let labels = json!({ours::LABEL: KIND, SOURCE: self.source, HOST: own_host(), CONTAINERS: written});
+        let labels = json!({ours::LABEL: KIND, ours::SOURCE: self.source, ours::MACHINE: ours::this_machine(), CONTAINERS: written});
         let made = self.engine.create_volume(&json!({"Name": name, "Driver": "local", "Labels": labels}));
         made.context("leave a mark in the engine of which containers are held")?;
         Ok(name)
@@ -83,9 +81,9 @@ impl Mark {
     /// The marks of this source that runs on this machine have left, and what they name; for those that cannot be understood, why.
     pub(super) fn left(engine: &Engine, source: &str) -> Result<Vec<Result<(Self, Vec<Step>)>>> {
         let is = |volume: &Volume, label: &str, value: &str| volume.labels.get(label).is_some_and(|own| own == value);
-        let host = own_host();
+        let machine = ours::this_machine();
         let mut volumes = engine.volumes().context("look for what an earlier run has left")?;
-        volumes.retain(|v| is(v, ours::LABEL, KIND) && is(v, SOURCE, source) && is(v, HOST, &host));
+        volumes.retain(|v| is(v, ours::LABEL, KIND) && is(v, ours::SOURCE, source) && is(v, ours::MACHINE, &machine));
         let understood = |volume: &Volume| {
             let Written { start_timeout, containers, .. } = read(volume)
                 .with_context(|| format!("understand the mark {} of a run that was killed", volume.name))
@@ -128,10 +126,6 @@ fn read(volume: &Volume) -> Result<Written> {
         Some(id) => Err(anyhow!("{id:?} is no id of a container")),
         None => Ok(written),
     }
-}
-
-fn own_host() -> String {
-    rustix::system::uname().nodename().to_string_lossy().into_owned()
 }
 
 #[cfg(test)]

@@ -23,6 +23,7 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub(super) struct Work {
     engine: Engine,
+    source: String,
     /// In the order of starting.
     steps: Vec<Step>,
     start_timeout: Duration,
@@ -55,7 +56,7 @@ impl Work {
         let mark = Mark::write(engine, source, start_timeout, &steps)?;
         let progress = Progress { mark: Some(mark), told: BTreeSet::new(), doubtful: BTreeSet::new() };
         let (progress, is_over) = (Mutex::new(progress), AtomicBool::new(false));
-        Ok(Self { engine: engine.clone(), steps, start_timeout, progress, is_over })
+        Ok(Self { engine: engine.clone(), source: source.to_owned(), steps, start_timeout, progress, is_over })
     }
 
     /// Holds all, the last to be started first. Gives back the ids of what is held.
@@ -95,8 +96,8 @@ impl Work {
     }
 
     /// Brings all back that was held, and removes the mark; nothing when that was done. One error for each that did not come back. Waits for what the
-    /// engine is doing just now.
-    pub(super) fn let_go(&self) -> Vec<Error> {
+    /// engine is doing just now. `say` is told in a line who came back.
+    pub(super) fn let_go(&self, say: impl FnOnce(&str)) -> Vec<Error> {
         self.is_over.store(true, Ordering::SeqCst);
         let mut progress = self.progress.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(mark) = progress.mark.take() else { return Vec::new() };
@@ -104,7 +105,7 @@ impl Work {
         let Back { came, ran, gone, mut left, mut errors } = Back::bring(&self.engine, &told, self.start_timeout);
         if !came.is_empty() {
             let names: Vec<&str> = came.iter().map(|step| step.name.as_str()).collect();
-            tracing::info!("started again: {}", names.join(", "));
+            say(&format!("{}: starts {}", self.source, names.join(", ")));
         }
         for step in ran {
             if progress.doubtful.contains(&step.id) {

@@ -1,5 +1,6 @@
 //! Puts a container back: its volumes and binds, and itself when it is gone.
 
+use std::net::Ipv4Addr;
 use std::path::Path;
 
 use anyhow::{Context, Result, anyhow};
@@ -160,14 +161,18 @@ fn tell_differences(inspect: &Value, container: &Container) {
 /// What to type to make a network. One in which somebody has chosen an address needs its subnet.
 fn make_network(inspect: &Value, network: &str) -> String {
     let endpoint = &inspect["NetworkSettings"]["Networks"][network];
-    let subnet = endpoint.pointer("/IPAMConfig/IPv4Address").and_then(|_| {
-        let address: std::net::Ipv4Addr = endpoint["IPAddress"].as_str()?.parse().ok()?;
-        let length = endpoint["IPPrefixLen"].as_u64().filter(|length| (1..=32).contains(length))?;
-        let mask = u32::MAX << (32 - length);
-        Some(format!("--subnet {}/{length} ", std::net::Ipv4Addr::from(u32::from(address) & mask)))
-    });
-    let type_it =
-        format!("Type docker network create {}{network}, then restore once more.", subnet.unwrap_or_default());
+    let address = endpoint.pointer("/IPAMConfig/IPv4Address").and_then(Value::as_str);
+    let length = endpoint["IPPrefixLen"].as_u64().filter(|length| (1..=32).contains(length));
+    let subnet = match (address, address.and_then(|address| address.parse::<Ipv4Addr>().ok()), length) {
+        (Some(_), Some(address), Some(length)) => {
+            let network = u32::from(address) & (u32::MAX << (32 - length));
+            format!("--subnet {}/{length} ", Ipv4Addr::from(network))
+        }
+        // One that has never run does not say how large its network was.
+        (Some(address), ..) => format!("--subnet ONE-WITH-{address} "),
+        _ => String::new(),
+    };
+    let type_it = format!("Type docker network create {subnet}{network}, then restore once more.");
     match inspect.pointer("/Config/Labels/com.docker.compose.project").and_then(Value::as_str) {
         Some(project) => {
             format!(

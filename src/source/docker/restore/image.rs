@@ -43,7 +43,7 @@ impl Back<'_> {
     pub(super) fn image(&self, name: &str) -> Result<Extracted> {
         self.check_image()?;
         if let Some(id) = self.engine.image(name)?.and_then(|image| id(&image)) {
-            if described(self.saved, Path::new(DESCRIPTION))?.and_then(|image| self::id(&image)).as_ref() == Some(&id) {
+            if saved_id(self.saved)?.as_ref() == Some(&id) {
                 self.monitor.say(&format!("the image {name} is there already"));
                 return Ok(Extracted { unchanged: 1, ..Extracted::default() });
             }
@@ -76,7 +76,7 @@ impl Back<'_> {
         task.finish();
         loaded.with_context(|| format!("load the image {name}"))?;
         let now = self.engine.image(name)?.and_then(|image| id(&image));
-        let then = described(saved, Path::new(DESCRIPTION))?.and_then(|image| id(&image));
+        let then = saved_id(saved)?;
         match (now, then) {
             (None, _) => Err(anyhow!("the engine has taken the archive, and has no image {name}")),
             (Some(now), Some(then)) if now != then => {
@@ -106,13 +106,10 @@ impl Back<'_> {
             tracing::warn!("the image {wanted} has lost its name {name}: docker tag {wanted} {name} gives it back");
             return Ok(Needed::There(wanted.to_owned()));
         }
-        let is_it = |tree: &SavedTree| {
-            let image = described(tree, Path::new(DESCRIPTION)).ok().flatten();
-            image.and_then(|image| id(&image)).is_some_and(|id| id == wanted)
-        };
+        let is_it = |tree: &SavedTree| Ok(saved_id(tree)?.is_some_and(|id| id == wanted));
         if let Some(library) = &self.options.library {
             let item = format!("{}/image/{}", self.source, with_tag(name));
-            for suits in [&is_it as &dyn Fn(&SavedTree) -> bool, &|_| true] {
+            for suits in [&is_it as &dyn Fn(&SavedTree) -> Result<bool>, &|_| Ok(true)] {
                 if let Some(tree) = library.newest(&item, suits)? {
                     return Ok(Needed::Saved { name: with_tag(name), tree: Box::new(tree) });
                 }
@@ -136,6 +133,11 @@ impl Back<'_> {
 
 fn extract_warning(error: String) -> crate::source::Problem {
     crate::source::Problem { path: ARCHIVE.into(), error, severity: crate::source::Severity::Warning }
+}
+
+/// Which image a point has.
+fn saved_id(saved: &SavedTree) -> Result<Option<String>> {
+    Ok(described(saved, Path::new(DESCRIPTION))?.and_then(|image| id(&image)))
 }
 
 fn id(image: &Value) -> Option<String> {

@@ -146,8 +146,15 @@ pub(super) fn binds(saved: &SavedTree) -> Result<Vec<PathBuf>> {
 ///
 /// # Errors
 ///
-/// When nothing of it is.
+/// When nothing of it is, or the content of a volume is no directory.
 pub(crate) fn wanted(saved: &SavedTree, fills: Vec<Fill>, path: Option<&Path>) -> Result<Vec<Fill>> {
+    for fill in &fills {
+        if let Place::Volume(_) = &fill.place
+            && !saved.find(&fill.base)?.is_some_and(|node| node.is_dir())
+        {
+            bail!("{} of the point {} is no directory", fill.base.display(), saved.point().short_id());
+        }
+    }
     let Some(path) = path else { return Ok(fills) };
     let path = Path::new("/").join(name::components(path)?.iter().collect::<PathBuf>());
     let places: Vec<String> = fills.iter().map(|fill| fill.base.display().to_string()).collect();

@@ -51,13 +51,13 @@ impl Back<'_> {
         }
         let (done, sent, written) = Default::default();
         let mut choice = Choice { fill, options, standing, task: &*task, done, sent, written };
-        let mounted = mounted.map(|(mounted, _)| mounted).filter(|_| !options.dry_run);
-        let Some(mounted) = mounted else {
+        let before = mounted.map(|(mounted, _)| mounted).filter(|_| !options.dry_run);
+        let Some(before) = before else {
             self.add_to(Archive::new(self.saved, io::sink(), &mut choice), fill, &node)?;
             task.finish();
             return Ok(choice.done);
         };
-        let helper = Helper::new(self.engine, self.source, mounted, true)?;
+        let helper = Helper::new(self.engine, self.source, before, true)?;
         let sent = self
             .engine
             .unpack(helper.id(), "/", |output| self.add_to(Archive::new(self.saved, output, &mut choice), fill, &node));
@@ -66,7 +66,12 @@ impl Back<'_> {
             .hint("What came before is there, and the rest as it was. Restoring once more sends what is missing.")?;
         let Choice { mut done, written, .. } = choice;
         if options.verify {
-            self.verify(fill, mounted, written, &mut done)?;
+            // Engines take the time of its directory for that at which a volume was made.
+            let after = match before {
+                Mounted::Volume(volume) => self.engine.volume(&volume.name)?.map(Mounted::Volume),
+                Mounted::Bind(_) => None,
+            };
+            self.verify(fill, after.as_ref().unwrap_or(before), written, &mut done)?;
         }
         Ok(done)
     }
