@@ -4,6 +4,7 @@
 mod back;
 mod bench;
 mod beside;
+mod database;
 mod dumps;
 mod found;
 mod held;
