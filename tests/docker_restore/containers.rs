@@ -275,3 +275,76 @@ fn rehearsal_runs_beside_the_original_and_cannot_disturb_it() {
     assert_eq!(engine.docker(["volume", "ls", "-q"]), "data\ntry_bind0\ntry_data");
     env.run(["restore", WEB, "--as", "try"]).code(1).stderr_has("there is a container try already");
 }
+
+#[test]
+fn what_was_mounted_from_the_engines_machine_goes_back_through_the_engine() {
+    let engine = Dockerd::start();
+    let bind = engine.root().join("etc");
+    fs::create_dir(&bind).unwrap();
+    fs::write(bind.join("app.conf"), "right\n").unwrap();
+    let file = engine.root().join("motto");
+    fs::write(&file, "one file\n").unwrap();
+    let options = [format!("{}:/etc/app", bind.display()), format!("{}:/motto", file.display())];
+    let create = [
+        "create",
+        "--name",
+        "web",
+        "--network",
+        "none",
+        "--volume",
+        &options[0],
+        "--volume",
+        &options[1],
+        IMAGE,
+        "sleep",
+        "9",
+    ];
+    engine.docker(create);
+    let env = env(&engine, "containers = [\"web\"]\nread = \"api\"");
+    env.run(["backup"]).code(0);
+    fs::write(bind.join("app.conf"), "wrong\n").unwrap();
+    env.run(["restore", &format!("{WEB}:/binds/0"), "--in-place", "--yes", "--verify"]).code(0);
+    assert_eq!(fs::read_to_string(bind.join("app.conf")).unwrap(), "right\n");
+    // A file cannot be exchanged under the mount of a helper.
+    env.run(["restore", WEB, "--in-place", "--yes"]).code(3).stderr_has("which can only be replaced there");
+    fs::remove_dir_all(&bind).unwrap();
+    env.run(["restore", WEB, "--in-place", "--yes"]).code(3).stderr_has("make it first");
+    assert!(!bind.exists());
+}
+
+#[test]
+fn restore_of_a_container_is_undone_by_its_safety_point() {
+    let engine = Dockerd::start();
+    let bind = engine.root().join("etc");
+    fs::create_dir(&bind).unwrap();
+    fs::write(bind.join("app.conf"), "old\n").unwrap();
+    engine.filled_volume("data", "echo old >a");
+    let mount = format!("{}:/etc/app", bind.display());
+    engine.docker([
+        "create",
+        "--name",
+        "web",
+        "--network",
+        "none",
+        "--volume",
+        "data:/data",
+        "--volume",
+        &mount,
+        IMAGE,
+        "sleep",
+        "9",
+    ]);
+    let env = env(&engine, "containers = [\"web\"]");
+    env.run(["backup"]).code(0);
+    engine.filled_volume("data", "echo new >a");
+    fs::write(bind.join("app.conf"), "new\n").unwrap();
+    let read =
+        || [engine.volume("data").join("a"), bind.join("app.conf")].map(|file| fs::read_to_string(file).unwrap());
+    let done = env.run(["restore", WEB, "--in-place", "--yes"]).code(0);
+    assert_eq!(read(), ["old\n", "old\n"]);
+    let safety = done.stderr.split("holdall restore ").nth(1).unwrap().split(' ').next().unwrap().to_owned();
+    // Also when the container itself is gone by now.
+    engine.docker(["rm", "web"]);
+    env.run(["restore", &safety, "--in-place", "--yes", "--no-safety"]).code(0).stderr_has("makes the container web");
+    assert_eq!(read(), ["new\n", "new\n"]);
+}

@@ -90,6 +90,17 @@ struct State {
     is_reached: AtomicBool,
 }
 
+impl State {
+    /// Takes these bytes off what is left; whether it is over. What is over stays so.
+    fn takes(&self, count: u64) -> bool {
+        let left = self.left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(count));
+        if left.is_err() {
+            self.is_reached.store(true, Ordering::SeqCst);
+        }
+        self.is_reached.load(Ordering::SeqCst)
+    }
+}
+
 impl Line {
     fn new(engine: &Dockerd, env: &TestEnv, name: &str, left: u64, then: Then) -> Self {
         let place = env.path(name);
@@ -121,11 +132,9 @@ impl Line {
 fn pass(mut from: &UnixStream, mut to: &UnixStream, state: Option<&State>) {
     let mut buffer = [0; 4096];
     while let Ok(count @ 1..) = from.read(&mut buffer) {
-        let count_now = count as u64;
         if let Some(state) = state
-            && state.left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(count_now)).is_err()
+            && state.takes(count as u64)
         {
-            state.is_reached.store(true, Ordering::SeqCst);
             match state.then {
                 Then::Cut => break,
                 Then::Stall => return,
@@ -152,7 +161,7 @@ fn socket_that_is_cut_in_the_middle_fails_the_restore() {
     engine.docker(["rmi", "app:1"]);
     engine.filled_volume("data", "rm m");
     let configure = |host: &str| env.configure(&format!("[docker.nas]\nhost = \"{host}\"\n{sources}"));
-    for (item, doing) in [(VOLUME, "send it to the engine"), ("docker.nas/image/app:1", "load the image app:1")] {
+    for (item, doing) in [("docker.nas/image/app:1", "load the image app:1"), (VOLUME, "send it to the engine")] {
         let line = Line::new(&engine, &env, &format!("cut-{}.sock", doing.len()), 4 << 20, Then::Cut);
         configure(&line.host());
         env.run(["restore", item, "--in-place", "--yes", "--no-safety"]).code(1).stderr_has(doing);

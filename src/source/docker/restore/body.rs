@@ -45,7 +45,10 @@ pub(crate) fn again(inspect: &Value) -> Body {
     let host = &mut create["HostConfig"];
     links(host);
     attach_anonymous(inspect, host);
-    let mode = inspect.pointer("/HostConfig/NetworkMode").and_then(Value::as_str).unwrap_or_default().to_owned();
+    let mode = network_mode(inspect);
+    if !mode.is_empty() {
+        host["NetworkMode"] = json!(mode);
+    }
     let mut connect = Vec::new();
     let mut first = Map::new();
     for (network, endpoint) in
@@ -169,6 +172,14 @@ fn short_id(inspect: &Value) -> &str {
     inspect["Id"].as_str().and_then(|id| id.get(..12)).unwrap_or_default()
 }
 
+/// The network that it was made with, by its name: an id is that of a network which may have been made anew.
+fn network_mode(inspect: &Value) -> String {
+    let mode = inspect.pointer("/HostConfig/NetworkMode").and_then(Value::as_str).unwrap_or_default();
+    let networks = inspect.pointer("/NetworkSettings/Networks").and_then(Value::as_object);
+    let named = networks.into_iter().flatten().find(|(_, endpoint)| !mode.is_empty() && endpoint["NetworkID"] == mode);
+    named.map_or(mode, |(name, _)| name).to_owned()
+}
+
 /// What of an endpoint somebody has asked for.
 fn asked_for(endpoint: &Value, inspect: &Value) -> Value {
     let mut asked = Map::new();
@@ -277,6 +288,14 @@ mod tests {
         let create = again(&inspect).create;
         assert_eq!(create["HostConfig"]["Mounts"][0]["Source"], "7542");
         assert_eq!(create["HostConfig"]["Binds"], json!(["v1:/data:ro"]));
+    }
+
+    #[test]
+    fn network_that_was_named_by_its_id_is_named_by_its_name() {
+        let mut inspect = web();
+        inspect["HostConfig"]["NetworkMode"] = json!("c4815d1d");
+        inspect["NetworkSettings"]["Networks"]["n2"]["NetworkID"] = json!("c4815d1d");
+        assert_eq!(again(&inspect), again(&web()));
     }
 
     #[test]

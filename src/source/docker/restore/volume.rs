@@ -16,6 +16,7 @@ use crate::source::docker::Failure;
 use crate::source::docker::engine::Volume;
 use crate::source::docker::helper::{Helper, Mounted};
 use crate::source::docker::volume::Reader;
+use crate::source::{Problem, Severity};
 
 /// Where something is put.
 enum Way {
@@ -25,6 +26,8 @@ enum Way {
     Through { mounted: Mounted, is_new: bool },
     /// Nowhere, as it is not there in a dry run.
     Nowhere,
+    /// It cannot be put there, and why; the rest can.
+    Refused(String),
 }
 
 impl Back<'_> {
@@ -43,6 +46,11 @@ impl Back<'_> {
             Way::Here(path) => extract_as(self.saved, &fill.base, &path, &options, self.monitor),
             Way::Through { mounted, is_new } => self.through(fill, &options, Some((&mounted, is_new))),
             Way::Nowhere => self.through(fill, &options, None),
+            Way::Refused(error) => {
+                let mut done = Extracted::default();
+                done.add(Problem { path: fill.base.clone(), error, severity: Severity::Unread });
+                return Ok(done);
+            }
         };
         restored.with_context(|| format!("restore {shown}"))
     }
@@ -77,13 +85,16 @@ impl Back<'_> {
             _ => self.reader(&failure).is_own(),
         };
         if here.is_err() && self.from != ReadFrom::Direct {
-            let node = crate::extract::find(self.saved, &fill.base)?;
-            if !node.is_dir() {
-                return Err(anyhow!(
-                    "{} is a file of the engine's machine, which cannot be replaced from here",
-                    path.display()
-                ))
-                .hint("Bring it back with --to DIR, and copy it there.");
+            let shown = path.display();
+            if !crate::extract::find(self.saved, &fill.base)?.is_dir() {
+                return Ok(Way::Refused(format!(
+                    "{shown} is a file of the engine's machine, which can only be replaced there"
+                )));
+            }
+            if !self.is_there(path)? {
+                return Ok(Way::Refused(format!(
+                    "there is no directory {shown} on the engine's machine; make it first"
+                )));
             }
             return Ok(Way::Through { mounted: Mounted::Bind(path.to_path_buf()), is_new: false });
         }
