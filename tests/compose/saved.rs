@@ -195,6 +195,22 @@ fn folder_that_is_a_link_comes_along_with_what_it_leads_to() {
 }
 
 #[test]
+fn link_in_what_is_mounted_from_elsewhere_comes_along_with_what_it_leads_to() {
+    let bench = Bench::new("");
+    bench.write("disk/file", "on another disk");
+    let text = "services:\n  a:\n    {idle}\n    volumes: ['./data:/data', './data/link:/link', '{root}:/all']\n";
+    let folder = bench.write("elsewhere/app/docker-compose.yml", text);
+    fs::create_dir(folder.join("data")).unwrap();
+    symlink(bench.env.path("disk"), folder.join("data/link")).unwrap();
+    bench.engine.compose(&folder, ["up", "--detach"]);
+    bench.backup().code(0);
+    let restored = bench.restored("app");
+    assert!(restored.join("project/docker-compose.yml").exists() && restored.join("project/data/link").is_symlink());
+    assert_eq!(fs::read_to_string(restored.join("binds/0/file")).unwrap(), "on another disk");
+    assert_eq!(json(&restored.join("binds.json"))[1]["not-saved"], "all stacks are in it");
+}
+
+#[test]
 fn file_that_is_not_understood_is_saved_all_the_same() {
     let bench = Bench::new("");
     bench.write("stacks/web/docker-compose.yml", "services:\n  a: [\n  password: hunter2\n");

@@ -95,7 +95,7 @@ mod tests {
 
     #[test]
     fn lines_for_the_directory_become_lines_for_a_stack() {
-        let cases: [(&str, &[&str]); 10] = [
+        let cases: [(&str, &[&str]); 11] = [
             ("*/logs", &["/r/web/logs"]),
             ("/web/logs/", &["/r/web/logs/"]),
             ("web/*/x", &["/r/web/*/x"]),
@@ -104,7 +104,8 @@ mod tests {
             ("web", &["web"]),
             ("/web", &[]),
             ("*.tmp", &["*.tmp"]),
-            ("**/cache/x", &["/r/web/**/cache/x", "/r/web/cache/x"]),
+            ("**/cache/x", &["/r/web/**/cache/x"]),
+            ("**/web/x", &["/r/web/**/web/x", "/r/web/x"]),
             ("# a/b", &["# a/b"]),
         ];
         for (line, expected) in cases {

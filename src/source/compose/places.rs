@@ -11,7 +11,7 @@ use super::excludes::Excludes;
 use super::project::Project;
 use super::stacks::Stack;
 use super::{labels, paths};
-use crate::source::{Problem, Severity, outermost};
+use crate::source::{Problem, Severity};
 
 /// Where the folder of a stack is in a snapshot.
 pub(super) const PROJECT: &str = "/project";
@@ -65,51 +65,45 @@ impl Places {
             );
             places.add(folder, why, Severity::Warning);
         }
-        let is_whole = wanted.stack.is_below && wanted.with_data;
-        let directory = wanted.stack.directory.as_deref();
-        let mut binds: BTreeMap<PathBuf, Bind> = BTreeMap::new();
-        let mut inside: Vec<PathBuf> = Vec::new();
-        if let Some(directory) = directory.filter(|_| is_whole) {
-            inside.push(directory.to_path_buf());
+        let mut all: BTreeMap<PathBuf, Bind> = BTreeMap::new();
+        let whole = wanted.stack.directory.clone().filter(|_| wanted.stack.is_below && wanted.with_data);
+        for source in places.made_of(wanted).into_iter().chain(whole) {
+            all.insert(source.clone(), Bind { source, is_file: true, mounts: BTreeSet::new() });
         }
-        for path in places.made_of(wanted) {
-            match directory {
-                Some(directory) if path.starts_with(directory) && !leads_out(&path, directory, is_whole) => {
-                    inside.push(path)
-                }
-                _ => {
-                    binds.insert(path.clone(), Bind { source: path, is_file: true, mounts: BTreeSet::new() });
-                }
-            }
+        let mounted = if wanted.with_data { places.mounted(wanted)? } else { BTreeMap::new() };
+        for (source, mounts) in mounted {
+            let bind = || Bind { source: source.clone(), is_file: false, mounts: BTreeSet::new() };
+            all.entry(source.clone()).or_insert_with(bind).mounts.extend(mounts);
         }
-        if wanted.with_data {
-            for (path, mounts) in places.mounted(wanted)? {
-                let is_inside = |directory: &&Path| {
-                    wanted.is_own && path.starts_with(directory) && !leads_out(&path, directory, is_whole)
-                };
-                if directory.as_ref().is_some_and(is_inside) {
-                    inside.push(path);
-                } else {
-                    let bind = || Bind { source: path.clone(), is_file: false, mounts: BTreeSet::new() };
-                    binds.entry(path.clone()).or_insert_with(bind).mounts.extend(mounts);
-                }
-            }
-        }
-        for path in outermost(&inside) {
-            let below = directory.and_then(|directory| path.strip_prefix(directory).ok()).unwrap_or(Path::new(""));
-            // Joining nothing would leave a slash at the end.
-            let at = if below.as_os_str().is_empty() { PROJECT.into() } else { Path::new(PROJECT).join(below) };
-            places.files.insert(path, at);
-        }
-        // What is mounted twice, once with what is above it, is saved once.
-        let sources: Vec<PathBuf> = binds.keys().cloned().collect();
-        for outer in outermost(&sources) {
-            let Some(mut bind) = binds.remove(&outer) else { continue };
-            let within = binds.iter().filter(|(path, _)| path.starts_with(&outer));
-            bind.mounts.extend(within.flat_map(|(_, bind)| bind.mounts.iter().cloned()));
-            places.binds.push(bind);
+        // What others lie in comes before them.
+        for bind in all.into_values() {
+            places.put(bind, wanted);
         }
         Ok(places)
+    }
+
+    /// Gives something its place, unless it comes along with what it lies in.
+    fn put(&mut self, bind: Bind, wanted: &Wanted<'_>) {
+        let is_here = bind.is_file || wanted.is_own;
+        let comes_with = |outer: &Path| bind.source.starts_with(outer) && !(is_here && leads_out(&bind.source, outer));
+        let below = wanted.stack.directory.as_ref().and_then(|directory| bind.source.strip_prefix(directory).ok());
+        if let Some(below) = below.filter(|_| is_here) {
+            if self.files.keys().any(|outer| comes_with(outer)) {
+                return;
+            }
+            if !self.files.keys().any(|outer| bind.source.starts_with(outer)) {
+                // Joining nothing would leave a slash at the end.
+                let is_all = below.as_os_str().is_empty();
+                let at = if is_all { PROJECT.into() } else { Path::new(PROJECT).join(below) };
+                self.files.insert(bind.source, at);
+                return;
+            }
+        }
+        let is_outer = |outer: &&mut Bind| (outer.is_file || wanted.is_own) == is_here && comes_with(&outer.source);
+        match self.binds.iter_mut().find(is_outer) {
+            Some(outer) => outer.mounts.extend(bind.mounts),
+            None => self.binds.push(bind),
+        }
     }
 
     /// The files that a stack is made of, those that are there.
@@ -209,9 +203,9 @@ pub(super) fn bind_path(number: usize) -> PathBuf {
     Path::new("/binds").join(number.to_string())
 }
 
-/// Whether a path in a folder is a link to something that does not come along with the folder as a whole.
-fn leads_out(path: &Path, directory: &Path, is_whole: bool) -> bool {
-    is_whole && !real(path).starts_with(real(directory))
+/// Whether a path in a folder is a link to something that does not come along with the folder.
+fn leads_out(path: &Path, directory: &Path) -> bool {
+    !real(path).starts_with(real(directory))
 }
 
 /// A path without links in it, if it is there.
