@@ -31,7 +31,7 @@ fn database_under_load_comes_back_with_its_rows() {
     postgres::import(engine);
     engine.filled_volume("shop_data", "chown 999:999 .");
     engine.filled_volume("shop_socket", "chmod 1777 .");
-    let folder = bench.write("shop", &stack());
+    let folder = bench.write("stacks/shop/docker-compose.yml", &stack());
     engine.compose(&folder, ["up", "--detach", "db"]);
     postgres::wait(engine, "shop_db_1");
     postgres::query(engine, "shop_db_1", "create table rows (n int, filling text)");
@@ -44,7 +44,7 @@ fn database_under_load_comes_back_with_its_rows() {
 
     engine.compose(&folder, ["down", "--volumes"]);
     std::fs::remove_dir_all(&folder).unwrap();
-    bench.restore("compose.stacks/shop", &["--in-place", "--yes"]).code(0).stderr_has("up -d");
+    bench.restore("shop", &["--in-place"]).code(0).stderr_has("up -d");
     engine.compose(&folder, ["up", "--detach", "db"]);
     postgres::wait(engine, "shop_db_1");
     // Stopped in order: everything that was written until then is there, and no row is half there.
@@ -56,6 +56,6 @@ fn database_under_load_comes_back_with_its_rows() {
     let numbers: Vec<u64> = rows.split('|').map(|number| number.parse().unwrap()).collect();
     assert!(numbers[0] >= before, "{rows}, and there were {before}");
     assert_eq!(numbers[3], 500, "{rows}");
-    let dump = bench.env.run(["dump", "compose.stacks/shop:/dumps/db/postgres.sql"]).code(0).stdout;
+    let dump = bench.env.run(["dump", "compose.s/shop:/dumps/db/postgres.sql"]).code(0).stdout;
     assert!(dump.contains("CREATE TABLE public.rows"), "{}", &dump[..dump.len().min(500)]);
 }

@@ -129,3 +129,17 @@ fn dump_of_a_real_postgresql_brings_all_rows_back() {
     ];
     assert_eq!(engine.docker(count), "5000|order 999");
 }
+
+#[test]
+fn dump_is_made_in_its_own_container_only_and_not_in_a_dry_run() {
+    let engine = Dockerd::start();
+    engine.idle("db", &[]);
+    engine.idle("web", &[]);
+    let rest = dump(r#"["sh", "-c", "echo run >/ran; echo rows"]"#).replace("[\"db\"]", "[\"*\"]");
+    let env = env(&engine, &rest);
+    env.run(["backup", "--dry-run"]).code(0).stderr_has("/dumps/all.sql: sh is not run in a dry run");
+    assert_ne!(engine.docker(["exec", "db", "ls"]).lines().find(|name| *name == "ran"), Some("ran"));
+    env.run(["backup"]).code(0);
+    env.run(["ls", "-R", "docker.nas/container/db"]).code(0).stdout_has("/dumps/all.sql");
+    env.run(["ls", "-R", "docker.nas/container/web"]).code(0).stdout_lacks("/dumps");
+}

@@ -100,8 +100,7 @@ fn without_version(path: &str) -> &str {
 fn matches(pattern: &str, path: &str) -> bool {
     let (pattern, path): (Vec<&str>, Vec<&str>) = (pattern.split('/').collect(), path.split('/').collect());
     // Names of images have slashes.
-    let is_long = |part: &&str| **part == *"{name…}";
-    if let Some(at) = pattern.iter().position(|part| is_long(&part)) {
+    if let Some(at) = pattern.iter().position(|part| *part == "{name…}") {
         let tail = pattern.len() - at - 1;
         return path.len() > at + tail && pattern[..at] == path[..at] && pattern[at + 1..] == path[path.len() - tail..];
     }

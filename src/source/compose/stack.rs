@@ -190,7 +190,9 @@ impl Reading<'_> {
                 let at = Path::new("/dumps").join(service).join(&dump.file);
                 if running.is_none() {
                     put_missing(service, &dump.file, "its container does not run", parts);
-                } else if held.contains(&container.id) && !self.reader.is_dry_run {
+                } else if self.reader.is_dry_run {
+                    parts.put(&at, dump.passed_over(&at));
+                } else if held.contains(&container.id) {
                     parts.put(at, dump.taken(self.engine(), container)?);
                 } else {
                     parts.put(at, dump.streamed(self.engine(), container, self.reader.failure));

@@ -1,5 +1,6 @@
 //! A container: what the engine says of it, what is mounted in it, and what its dumps give.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use anyhow::{Context, Result};
@@ -14,7 +15,8 @@ use crate::source::parts::{Parts, Text};
 /// Puts a container into a tree, without its dumps.
 pub(super) fn put(container: &Container, reader: &Reader<'_>, parts: &mut Parts) -> Result<()> {
     parts.put("/container.json", Text::json(&container.inspect));
-    for name in container.volumes() {
+    // One may be mounted at several places.
+    for name in container.volumes().collect::<BTreeSet<_>>() {
         let volume = reader.engine.volume(name)?.with_context(|| format!("there is no volume {name} any more"))?;
         reader.put(&volume, &Path::new("/volumes").join(name), parts)?;
     }
@@ -37,9 +39,12 @@ pub(super) fn put_dumps(
     is_held: bool,
     parts: &mut Parts,
 ) -> Result<()> {
-    for dump in dump::wanted(container, &config.dumps)? {
+    let configured = config.dumps.iter().filter(|dump| dump.container == container.name);
+    for dump in dump::wanted(container, configured)? {
         let at = Path::new("/dumps").join(&dump.file);
-        if is_held {
+        if reader.is_dry_run {
+            parts.put(&at, dump.passed_over(&at));
+        } else if is_held {
             parts.put(at, dump.taken(reader.engine, container)?);
         } else {
             parts.put(at, dump.streamed(reader.engine, container, reader.failure));

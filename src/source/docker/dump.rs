@@ -5,7 +5,7 @@
 //! behind the output that it was all, and with which status it ended ([`trailer`]).
 
 use std::io::{self, Read, Seek, SeekFrom};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context, Result, anyhow};
@@ -14,8 +14,8 @@ use super::Failure;
 use super::engine::{Container, Engine, State};
 use crate::config::{ContainerDump, locate};
 use crate::error::Annotate;
-use crate::source::Content;
-use crate::source::parts::Output;
+use crate::source::parts::{Missing, Output};
+use crate::source::{Content, Problem, Severity};
 
 mod presets;
 mod trailer;
@@ -95,6 +95,12 @@ impl Dump {
             let (dump, engine, container) = (self.clone(), engine.clone(), container.clone());
             failure.watch(self.doing(&container), move || dump.start(&engine, &container))
         })
+    }
+
+    /// What stands in its place in a dry run: a command may change something.
+    pub(crate) fn passed_over(&self, at: &Path) -> Missing {
+        let error = format!("{} is not run in a dry run", self.program);
+        Missing(Problem { path: at.to_path_buf(), error, severity: Severity::Warning })
     }
 
     /// Its output as a file of a tree, taken now: for a container that is held while the tree is read. It waits, packed, in a file without a name in the directory for such files.

@@ -82,7 +82,7 @@ impl Holder<'_> {
         let (steps, notes) = self.plan(users, all, depends)?;
         notes.iter().for_each(|note| tracing::warn!("{}: {note}", self.source));
         if steps.is_empty() {
-            return Ok(Held { work: None, ids: Vec::new() });
+            return Ok(Held { work: None });
         }
         for (way, word) in [(Way::Stop, "stops"), (Way::Pause, "pauses")] {
             let names: Vec<&str> =
@@ -96,19 +96,14 @@ impl Holder<'_> {
             let work = Arc::clone(&work);
             move |_| work.let_go(|line| tracing::warn!("{line}")).iter().for_each(complain)
         });
-        let mut held = Held { work: Some((work, guard)), ids: Vec::new() };
-        let done = held.work.as_ref().map_or(Ok(Vec::new()), |(work, _)| work.hold());
-        match done {
-            Ok(ids) => {
-                held.ids = ids;
-                Ok(held)
-            }
-            Err(error) => {
-                // Why the item fails is the first error; the others would be lost with it.
-                held.let_go(monitor).iter().for_each(complain);
-                Err(error)
-            }
+        let done = work.hold();
+        let held = Held { work: Some((work, guard)) };
+        if let Err(error) = done {
+            // Why the item fails is the first error; the others would be lost with it.
+            held.let_go(monitor).iter().for_each(complain);
+            return Err(error);
         }
+        Ok(held)
     }
 
     /// What is to be done, in the order of starting, and what the user should know of it.
@@ -166,7 +161,6 @@ fn stop_timeout(container: &Container, config: &HoldConfig) -> Option<Duration> 
 #[must_use = "dropping it lets go"]
 pub(crate) struct Held {
     work: Option<(Arc<Work>, Guard)>,
-    ids: Vec<String>,
 }
 
 impl Held {
@@ -179,11 +173,6 @@ impl Held {
         let errors = work.let_go(|line| monitor.say(line));
         guard.disarm();
         errors
-    }
-
-    /// Ids of what is held, in the order of starting.
-    pub(crate) fn ids(&self) -> &[String] {
-        &self.ids
     }
 }
 

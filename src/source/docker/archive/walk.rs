@@ -246,6 +246,9 @@ mod tests {
 
     use super::*;
 
+    /// The name of a member, what it is, and its content or where it leads.
+    type Told = (&'static str, EntryType, &'static str);
+
     fn archive(members: &[(&str, EntryType, &str)]) -> Vec<u8> {
         let mut archive = Builder::new(Vec::new());
         for (name, kind, text) in members {
@@ -324,7 +327,7 @@ mod tests {
 
     #[test]
     fn names_that_lead_elsewhere_or_come_out_of_order_break_it_off() {
-        let lies: [(&[(&str, EntryType, &str)], &str); 8] = [
+        let lies: [(&[Told], &str); 8] = [
             (&[("etc", EntryType::Directory, "")], "not asked for"),
             (&[DIRECTORY, ("data/../etc", EntryType::Regular, "x")], "leads elsewhere"),
             (&[DIRECTORY, ("/etc/passwd", EntryType::Regular, "x")], "leads elsewhere"),

@@ -106,7 +106,11 @@ fn no_socket(error: io::Error, path: &str) -> Error {
 pub(super) fn explain(error: EngineError, place: &str) -> Error {
     match error {
         EngineError::DockerResponseServerError { status_code, message } => {
-            let refused = Error::new(Refused { status: status_code, message: message.trim().to_owned() });
+            let message = match message.trim() {
+                "" => format!("it answers {status_code}, and does not say why"),
+                message => message.to_owned(),
+            };
+            let refused = Error::new(Refused { status: status_code, message });
             if status_code != 403 {
                 return refused;
             }

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
 /// The engine itself.
@@ -47,8 +47,13 @@ pub(crate) struct Volume {
 
 impl Volume {
     pub(crate) fn new(inspect: Value) -> Result<Self> {
+        let name = text(&inspect, "/Name").context("a volume has no name")?;
+        // It becomes a part of paths.
+        if matches!(name.as_str(), "" | "." | "..") || name.contains(['/', '\0']) {
+            bail!("the engine has a volume called {}, which cannot be", crate::output::printable(name.as_ref()));
+        }
         Ok(Self {
-            name: text(&inspect, "/Name").context("a volume has no name")?,
+            name,
             driver: text(&inspect, "/Driver").unwrap_or_default(),
             mountpoint: text(&inspect, "/Mountpoint").unwrap_or_default().into(),
             labels: texts(&inspect["Labels"]),
@@ -108,7 +113,11 @@ pub(crate) enum MountKind {
 }
 
 impl Container {
-    pub(crate) fn new(inspect: Value) -> Result<Self> {
+    pub(crate) fn new(mut inspect: Value) -> Result<Self> {
+        // Docker tells them in an order that changes from time to time, and what is saved of them would change with it.
+        if let Some(mounts) = inspect.get_mut("Mounts").and_then(Value::as_array_mut) {
+            mounts.sort_by_key(|mount| text(mount, "/Destination"));
+        }
         let mounts = inspect["Mounts"].as_array().into_iter().flatten().map(|mount| Mount {
             kind: match (text(mount, "/Type").as_deref(), text(mount, "/Name"), text(mount, "/Source")) {
                 (Some("volume"), Some(name), _) => MountKind::Volume(name),
@@ -185,6 +194,14 @@ mod tests {
     }
 
     #[test]
+    fn volume_whose_name_leads_elsewhere_is_none() {
+        assert_eq!(Volume::new(json!({"Name": "..data"})).unwrap().name, "..data");
+        for name in ["", ".", "..", "../etc", "/etc", "a/b"] {
+            assert!(Volume::new(json!({"Name": name})).is_err(), "{name}");
+        }
+    }
+
+    #[test]
     fn container_is_told_with_what_it_uses() {
         let container = Container::new(json!({
             "Id": "abc", "Name": "/web",
@@ -192,16 +209,16 @@ mod tests {
             "Config": {"Image": "app:1", "Labels": {"a": "b"}, "StopTimeout": 30},
             "HostConfig": {"NetworkMode": "container:def", "IpcMode": "private", "AutoRemove": true},
             "Mounts": [
-                {"Type": "volume", "Name": "data", "Source": "/x/_data", "Destination": "/data"},
                 {"Type": "bind", "Source": "/etc/app", "Destination": "/etc/app"},
                 {"Type": "tmpfs", "Destination": "/tmp"},
+                {"Type": "volume", "Name": "data", "Source": "/x/_data", "Destination": "/data"},
             ],
         }))
         .unwrap();
         assert_eq!((container.name.as_str(), container.state), ("web", State::Paused));
         assert_eq!(container.health.as_deref(), Some("starting"));
         assert_eq!(container.volumes().collect::<Vec<_>>(), ["data"]);
-        assert_eq!(container.mounts[1].kind, MountKind::Bind("/etc/app".into()));
+        assert_eq!(container.mounts[1].kind, MountKind::Bind("/etc/app".into()), "in the order of their places");
         assert_eq!(container.joined, ["def"]);
         assert_eq!(container.stop_timeout, Some(Duration::from_secs(30)));
         assert!(container.is_removed_on_stop);

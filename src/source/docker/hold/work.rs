@@ -56,12 +56,12 @@ impl Work {
         Ok(Self { engine: engine.clone(), source: source.to_owned(), steps, start_timeout, progress, is_over })
     }
 
-    /// Holds all, the last to be started first. Gives back the ids of what is held.
+    /// Holds all, the last to be started first.
     ///
     /// # Errors
     ///
     /// When the engine could not hold one; then some may be held.
-    pub(super) fn hold(&self) -> Result<Vec<String>> {
+    pub(super) fn hold(&self) -> Result<()> {
         let mut waves: Vec<&[Step]> = self.steps.chunk_by(|one, other| one.wave == other.wave).collect();
         waves.reverse();
         for wave in waves {
@@ -88,8 +88,7 @@ impl Work {
                 return Err(error);
             }
         }
-        let progress = self.progress.lock().unwrap_or_else(PoisonError::into_inner);
-        Ok(self.steps.iter().map(|step| step.id.clone()).filter(|id| progress.told.contains(id)).collect())
+        Ok(())
     }
 
     /// Brings all back that was held, and removes the mark; nothing when that was done. One error for each that did not come back. Waits for what the
