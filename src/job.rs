@@ -60,10 +60,16 @@ fn never_saved(config: &Config) -> Vec<PathBuf> {
     let ping_url = config.notify.healthchecks.iter().map(|healthchecks| &healthchecks.url);
     never.extend(ping_url.filter_map(Secret::path).map(Path::to_path_buf));
     for source in &config.sources {
-        let SourceConfig::Ssh(ssh) = source else { continue };
-        let secrets = ssh.login.passphrase.iter().chain(&ssh.login.password);
-        never.extend(secrets.filter_map(Secret::path).map(Path::to_path_buf));
-        never.extend(ssh.login.key_file.clone());
+        match source {
+            SourceConfig::Files(_) => {}
+            SourceConfig::Ssh(ssh) => {
+                let secrets = ssh.login.passphrase.iter().chain(&ssh.login.password);
+                never.extend(secrets.filter_map(Secret::path).map(Path::to_path_buf));
+                never.extend(ssh.login.key_file.clone());
+            }
+            SourceConfig::Docker(docker) => never.extend(docker.engine.tls.as_ref().map(|tls| tls.key.clone())),
+            SourceConfig::Compose(compose) => never.extend(compose.engine.tls.as_ref().map(|tls| tls.key.clone())),
+        }
     }
     never
 }
@@ -84,5 +90,8 @@ mod tests {
         let sample = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/config/valid/ssh.toml");
         let never = never_saved(&config::load(&sample).unwrap());
         assert_eq!(never, ["/etc/holdall/ssh/passphrase", "/etc/holdall/ssh/id_ed25519"].map(PathBuf::from));
+        let sample = sample.with_file_name("engines.toml");
+        let never = never_saved(&config::load(&sample).unwrap());
+        assert_eq!(never, ["/etc/holdall/docker/key.pem"].map(PathBuf::from));
     }
 }

@@ -8,7 +8,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use holdall::config::{self, SourceConfig, SshConfig, SshHostKey};
+use holdall::config::{self, Hold, ReadFrom, SourceConfig, SshConfig, SshHostKey};
 use holdall::error::{ExitCode, chain, exit_code};
 
 /// The samples of a folder, by name.
@@ -138,6 +138,47 @@ fn ssh_source_needs_little() {
     let jump = through.login.jump.as_ref().unwrap();
     assert_eq!((&through.login.host_key, &jump.host_key), (&known_hosts, &known_hosts));
     assert_eq!((jump.user.as_str(), jump.port), ("me", 22), "the user of the host");
+}
+
+#[test]
+fn engine_sources_have_all_their_keys() {
+    let sources = config::load(&sample("engines.toml")).unwrap().sources;
+    let find = |id: &str| sources.iter().find(|source| source.id() == id).unwrap();
+    let SourceConfig::Docker(nas) = find("docker.nas") else { panic!("no engine") };
+    assert_eq!(nas.engine.host.as_deref(), Some("tcp://nas.lan:2376"));
+    assert_eq!(nas.engine.tls.as_ref().unwrap().key, Path::new("/etc/holdall/docker/key.pem"));
+    let is_wanted = |names: &[config::NameGlob], name: &str| names.iter().any(|wanted| wanted.matches(name));
+    assert!(is_wanted(&nas.images, "registry.lan:5000/app:1.2") && !is_wanted(&nas.images, "app:1.2"));
+    assert!(is_wanted(&nas.exclude, "volume/cache_a") && is_wanted(&nas.exclude, "container/tmp"));
+    assert_eq!((nas.hold.hold, nas.hold.honors_offen, nas.read), (Hold::Pause, true, ReadFrom::Api));
+    assert_eq!(nas.hold.stop_timeout, Some(Duration::from_secs(90)));
+    assert_eq!(nas.hold.start_timeout, Duration::from_secs(30));
+    let dump = &nas.dumps[0];
+    assert_eq!((dump.container.as_str(), dump.user.as_deref()), ("db", Some("postgres")));
+    assert_eq!(
+        (dump.command.join(" "), dump.file.to_str()),
+        ("pg_dumpall -U postgres".to_owned(), Some("sql/all.sql"))
+    );
+    assert!(nas.common.allow_empty && nas.common.max_age == Some(Duration::from_secs(3 * 86_400)));
+
+    let SourceConfig::Compose(stacks) = find("compose.stacks") else { panic!("no stacks") };
+    assert_eq!(stacks.directory.as_deref(), Some(Path::new("/opt/stacks")));
+    assert!(is_wanted(&stacks.stacks, "paperless") && !is_wanted(&stacks.stacks, "wiki"));
+    assert!(!stacks.include_data && is_wanted(&stacks.keep_running, "traefik"));
+    assert_eq!((stacks.exclude.join(" "), stacks.dumps[0].container.as_str()), ("*/logs".to_owned(), "paperless/db"));
+}
+
+#[test]
+fn engine_sources_need_little() {
+    let sources = config::load(&sample("engines.toml")).unwrap().sources;
+    let find = |id: &str| sources.iter().find(|source| source.id() == id).unwrap();
+    let SourceConfig::Docker(own) = find("docker.own") else { panic!("no engine") };
+    assert_eq!((own.engine.host.as_ref(), own.engine.tls.as_ref()), (None, None));
+    assert_eq!((own.hold.hold, own.hold.stop_timeout, own.read), (Hold::None, None, ReadFrom::Auto));
+    assert!(own.volumes.is_empty() && own.containers.is_empty() && own.dumps.is_empty());
+    let SourceConfig::Compose(running) = find("compose.running") else { panic!("no stacks") };
+    assert!(running.directory.is_none() && running.include_data && running.stacks[0].matches("anything"));
+    assert_eq!((running.hold.hold, running.hold.start_timeout), (Hold::Stop, Duration::from_secs(120)));
 }
 
 #[test]

@@ -9,6 +9,7 @@ import platform
 import re
 import subprocess
 from pathlib import Path
+from statistics import median
 
 from .common import MB, MIB, PLACE, ROOT, fail, say
 from .measure import Figures
@@ -22,6 +23,8 @@ HEADS = {
     "ssh": "| work | backup | rsync -a | rsync -az | holdall | part of -a | part of -az | at most | holdall, peak | |\n"
     "|---|---|--:|--:|--:|--:|--:|--:|--:|---|",
     "wire": "| work | backup | rsync -a | rsync -az | holdall | part of -a | |\n|---|---|--:|--:|--:|--:|---|",
+    "docker": "| work | backup | DockBack's way | holdall | part | at most | archive | store | |\n|---|---|--:|--:|--:|--:|--:|--:|---|",
+    "down": "| work | stop and start alone | held by holdall | beyond | at most | |\n|---|--:|--:|--:|--:|---|",
     "list": "| what | restic | holdall | part |\n|---|--:|--:|--:|",
 }
 # Peaks are to be no higher than restic's, stores larger by no more than 2 %.
@@ -82,6 +85,29 @@ def ssh_rows(work: str, backup: str, results: dict[str, Figures], target) -> dic
     return {"ssh": [(key, row(key, cells))], "wire": [(key, row(key, sent))]}
 
 
+def docker_rows(work: str, first: dict[str, Figures], again: Figures, limits: tuple) -> dict[str, list]:
+    """The rows of a volume. `limits` has the greatest parts of the wall seconds of DockBack's way: first, unchanged, through the engine."""
+    dockback, direct, api = first.values()
+    rows = []
+    backups = (("first", direct, limits[0]), ("unchanged", again, limits[1]), ("first, through the engine", api, limits[2]))
+    for backup, holdall, most in backups:
+        key = (work, backup)
+        wall = part(middle(dockback), middle(holdall))
+        stored = "" if holdall.stored is None else f"{holdall.stored / MB:,.1f} MB"
+        cells = [spread(dockback.spread("wall")), spread(holdall.spread("wall")), f"{wall:.3f}", f"{most}"]
+        cells += [f"{dockback.stored / MB:,.1f} MB", stored, verdict({"wall": (wall, most)})]
+        rows.append((key, row(key, cells)))
+    return {"docker": rows}
+
+
+def down_row(what: str, own: list[float], held: list[float], most: float) -> list:
+    """For how long a stack is down: when it is only stopped and started, and when it is backed up."""
+    beyond = median(held) - median(own)
+    cells = [spread((median(times), min(times), max(times))) for times in (own, held)]
+    cells += [f"{beyond:.2f} s", f"{most} s", verdict({"down": (beyond, most)})]
+    return [((what,), row((what,), cells))]
+
+
 def middle(figures: Figures) -> float:
     return figures.spread("wall")[0]
 
@@ -116,7 +142,7 @@ def write(rows: dict[str, list], machine: str, works: list[str], measured: list[
     page = PAGE.read_text()
     for table, head in HEADS.items():
         # A row is known by the work and, where there are several, by the backup.
-        length = 1 if table == "list" else 2
+        length = 1 if table in ("list", "down") else 2
         old = [(cells_of(line)[:length], line) for line in marked(page, table).splitlines()[2:]]
         kept = [(key, line) for key, line in old if key[0] in works and key[0] not in measured]
         everything = sorted(rows.get(table, []) + kept, key=lambda entry: (works.index(entry[0][0]), entry[0][1:]))

@@ -196,6 +196,8 @@ mod tests {
                 "ssh.pi.known-hosts",
                 "ssh.pi.passphrase-command",
                 "ssh.pi.password-command",
+                "docker.nas.host",
+                "compose.stacks.host",
             ]
         );
     }

@@ -279,8 +279,11 @@ impl Source for Docker {
 
     fn mend(&self) -> Result<Vec<String>> {
         let engine = self.engine()?;
-        helper::sweep(&engine, &self.id)?;
-        hold::mend(&engine, &self.id)
+        // What has to run comes first, whatever becomes of what is only in the way.
+        let started = hold::mend(&engine, &self.id);
+        let swept = helper::sweep(&engine, &self.id);
+        let started = started?;
+        swept.map(|()| started)
     }
 
     fn close(&self) -> Result<()> {

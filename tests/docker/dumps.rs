@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::items::env;
 use crate::support::dockerd::Dockerd;
+use crate::support::postgres;
 
 fn dump(command: &str) -> String {
     format!("containers = [\"db\"]\n[[docker.nas.dump]]\ncontainer = \"db\"\ncommand = {command}\nfile = \"all.sql\"")
@@ -86,4 +87,45 @@ fn label_that_names_no_dump_is_an_error() {
     engine.idle("db", &["--label", "holdall.dump=postgrs"]);
     let env = env(&engine, "containers = [\"db\"]");
     env.run(["backup"]).code(1).stderr_has("says `postgrs`").stderr_has("Did you mean postgres?");
+}
+
+#[test]
+fn dump_of_a_real_postgresql_brings_all_rows_back() {
+    let engine = Dockerd::start();
+    postgres::import(&engine);
+    let start = |name: &str, label: &[&str]| {
+        let volume = format!("data-of-{name}");
+        engine.filled_volume(&volume, "chown 999:999 .");
+        let mut words = vec!["run", "--detach", "--network", "none", "--name", name];
+        let options = postgres::options(&volume);
+        words.extend(options.iter().map(String::as_str));
+        words.extend(label);
+        words.extend([postgres::IMAGE, "sh", "/entry"]);
+        engine.docker(words);
+        postgres::wait(&engine, name);
+    };
+    start("db", &["--label", "holdall.dump=postgres"]);
+    postgres::query(&engine, "db", "create database shop");
+    let fill = "create table orders as select n, 'order ' || n as what from generate_series(1, 5000) n";
+    engine.docker(["exec", "db", "psql", "--username=postgres", "--quiet", "--dbname=shop", "--command", fill]);
+    let env = env(&engine, "containers = [\"db\"]");
+    env.run(["backup"]).code(0).stderr_has("container/db  saved");
+    engine.docker(["rm", "--force", "--volumes", "db"]);
+
+    start("again", &[]);
+    let dump = env.path("dump.sql");
+    std::fs::write(&dump, env.run(["dump", "docker.nas/container/db:/dumps/postgres.sql"]).code(0).bytes).unwrap();
+    engine.docker(["cp", dump.to_str().unwrap(), "again:/tmp/dump.sql"]);
+    engine.docker(["exec", "again", "psql", "--username=postgres", "--quiet", "--file", "/tmp/dump.sql"]);
+    let count = [
+        "exec",
+        "again",
+        "psql",
+        "--username=postgres",
+        "-At",
+        "--dbname=shop",
+        "--command",
+        "select count(*), max(what) from orders",
+    ];
+    assert_eq!(engine.docker(count), "5000|order 999");
 }

@@ -99,7 +99,7 @@ fn mark_that_cannot_be_understood_is_an_error_and_stays() {
         &bench,
         "docker.nas",
         &machine,
-        r#"{"version":1,"start_timeout":1,"containers":[{"id":"../x","name":"x","way":"stop","wave":0,"needs":[]}]}"#,
+        r#"{"version":1,"start_timeout":1,"settled_at":0,"containers":[{"id":"../x","name":"x","way":"stop","wave":0,"needs":[]}]}"#,
     );
     let outcome = bench.env.run(["check"]).code(1);
     outcome.stdout_has("is no id of a container").stdout_has("docker volume inspect");

@@ -120,3 +120,35 @@ fn container_is_held_with_all_that_write_to_its_volumes_and_dumped_before() {
     assert_eq!(saved.stdout, "dumped\none\n");
     assert_eq!(["web", "helper"].map(|name| bench.state(name)), ["running", "running"]);
 }
+
+#[test]
+fn container_that_ends_again_and_again_is_held_too() {
+    for hold in ["pause", "stop"] {
+        let bench = Bench::new(&format!("hold = \"{hold}\""));
+        let options = ["--network", "none", "--volume", "data:/data", "--restart", "always"];
+        bench.script("ill", &options, "tell start ill; exit 1");
+        let restarts = || bench.engine.inspect("ill", "{{.State.Restarting}} {{.RestartCount}}");
+        // By then it waits some seconds for each start.
+        bench.engine.wait_until("ill", || ["true 5", "true 6"].contains(&restarts().as_str()));
+        let (outcome, states) = bench.backup_looking();
+        outcome.code(0).stderr_has("docker.nas: starts ill\n");
+        assert_eq!(states, ["ill exited"]);
+        bench.engine.wait_until("ill", || restarts().starts_with("true"));
+        assert_eq!(bench.marks(), 0);
+    }
+}
+
+#[test]
+fn writer_is_held_also_when_its_volume_is_read_through_the_engine() {
+    let bench = Bench::new("hold = \"stop\"\nread = \"api\"");
+    // It writes until it is stopped: what is saved is what it wrote last.
+    let options = ["--network", "none", "--volume", "data:/data"];
+    bench.script(
+        "web",
+        &options,
+        "trap 'tell stop web; echo last >/data/file; exit' TERM; tell start web; wait_for_end",
+    );
+    bench.env.run(["backup"]).code(0).stderr_has("docker.nas: stops web\n").stderr_has("docker.nas: starts web\n");
+    assert_eq!(bench.env.run(["dump", "docker.nas/volume/data:/data/file"]).code(0).stdout, "last\n");
+    assert_eq!((bench.state("web").as_str(), bench.marks()), ("running", 0));
+}

@@ -40,6 +40,29 @@ fn run_that_is_told_to_end_while_a_container_stops_brings_it_back() {
 }
 
 #[test]
+fn container_that_the_engine_stops_after_the_run_was_killed_comes_back_too() {
+    let bench = Bench::new("hold = \"stop\"\nstop-timeout = \"4s\"");
+    let options = ["--network", "none", "--volume", "data:/data"];
+    bench.script("deaf", &options, "trap 'tell asked' TERM; tell start deaf; wait_for_end");
+    let mut run = bench.env.start(["backup"]);
+    run.wait_until(|| bench.events().contains(&"asked".to_owned()));
+    run.signal(Signal::TERM);
+    run.wait_until(|| run_has_heard(&bench));
+    // The second one ends it at once.
+    run.signal(Signal::TERM);
+    assert_eq!(run.wait(SOON).code(), Some(143));
+    bench.env.run(["check"]).code(0).stdout_has("docker.nas: ready\n");
+    assert_eq!((bench.state("deaf").as_str(), bench.marks()), ("running", 1));
+    bench.engine.wait_until("deaf", || bench.state("deaf") == "exited");
+    bench.env.run(["check"]).code(0).stdout_has("started deaf again");
+    assert_eq!((bench.state("deaf").as_str(), bench.marks()), ("running", 0));
+}
+
+fn run_has_heard(bench: &Bench) -> bool {
+    std::fs::read_to_string(bench.env.path("holdall.log")).unwrap().contains("a second one ends it at once")
+}
+
+#[test]
 fn container_that_does_not_come_back_after_a_signal_is_told_and_left_to_the_next_run() {
     let bench = Bench::new("hold = \"stop\"");
     let needed = bench.env.path("needed");

@@ -13,6 +13,7 @@ pub mod fault;
 pub mod http;
 pub mod netns;
 pub mod outcome;
+pub mod postgres;
 pub mod proxy;
 pub mod rclone;
 pub mod rustic;

@@ -41,7 +41,7 @@ const STOPPING: Duration = Duration::from_secs(60);
 const FOR_EVER: Duration = Duration::from_secs(u32::MAX as u64);
 
 /// How long a container is given to stop when nobody says: the engine's own default.
-const STOP_TIMEOUT: Duration = Duration::from_secs(10);
+pub(crate) const STOP_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A connection to an engine; cloning it costs nothing.
 #[derive(Clone)]

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use anyhow::{Error, Result};
 
-use super::engine::{Container, Engine};
+use super::engine::{self, Container, Engine};
 use crate::cleanup::{self, Guard};
 use crate::config::HoldConfig;
 use crate::error::{chain, hints};
@@ -145,7 +145,7 @@ impl Holder<'_> {
                 way: ways.get(&placed.container).copied().unwrap_or(Way::Pause),
                 wave: placed.wave,
                 needs: needs.filter(is_awaited).map(|other| other.id.clone()).collect(),
-                stop_timeout: self.config.stop_timeout.map(whole_seconds).or(container.stop_timeout),
+                stop_timeout: stop_timeout(container, self.config),
             }
         };
         let held = ways.keys().copied().collect();
@@ -153,9 +153,12 @@ impl Holder<'_> {
     }
 }
 
-/// Engines count whole seconds: half a one is not none.
-fn whole_seconds(time: Duration) -> Duration {
-    Duration::from_secs(time.as_millis().div_ceil(1000).try_into().unwrap_or(u64::MAX))
+/// How long a container may take to stop; `None`: what the engine gives it. Engines count whole seconds, and half a one is not none.
+fn stop_timeout(container: &Container, config: &HoldConfig) -> Option<Duration> {
+    let whole = |time: Duration| Duration::from_secs(time.as_millis().div_ceil(1000).try_into().unwrap_or(u64::MAX));
+    // In podman each that Docker's client has made has no time at all, and what it writes would end as after a crash.
+    let own = container.stop_timeout.map(|time| if time.is_zero() { engine::STOP_TIMEOUT } else { time });
+    config.stop_timeout.map(whole).or(own)
 }
 
 /// Containers that are held. Dropping it lets go, too, and only logs who does not come back; so does a signal that ends the program.
@@ -209,12 +212,16 @@ pub(crate) fn mend(engine: &Engine, source: &str) -> Result<Vec<String>> {
                 continue;
             }
         };
-        let Back { came, gone, left, errors: own, .. } = Back::bring(engine, &steps, mark.start_timeout());
+        let Back { came, ran, gone, mut left, errors: own } = Back::bring(engine, &steps, mark.start_timeout());
         lines.extend(
             came.iter().map(|step| format!("started {} again, which a run that was killed had left held", step.name)),
         );
         lines.extend(gone.iter().map(|name| format!("{name} is gone, which a run that was killed had left held")));
         errors.extend(own);
+        if mark.is_fresh() {
+            // The run may have been killed while the engine stops them.
+            left.extend(ran);
+        }
         errors.extend(mark.settle(&left).err());
     }
     let failed = Failures::default();
@@ -243,4 +250,25 @@ fn together<T: Sync, R: Send>(all: &[T], work: impl Fn(&T) -> R + Sync) -> Vec<R
         });
     }
     results
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::config::Hold;
+
+    #[test]
+    fn none_is_killed_because_nobody_says_how_long_it_may_take() {
+        let of = |own: u64, configured: Option<Duration>| {
+            let container = order::tests::container("a", json!({"Config": {"StopTimeout": own}}));
+            let start_timeout = Duration::from_secs(60);
+            let config = HoldConfig { hold: Hold::Stop, stop_timeout: configured, start_timeout, honors_offen: false };
+            stop_timeout(&container, &config)
+        };
+        assert_eq!(of(0, None), Some(Duration::from_secs(10)));
+        assert_eq!(of(30, None), Some(Duration::from_secs(30)));
+        assert_eq!(of(30, Some(Duration::from_millis(500))), Some(Duration::from_secs(1)));
+    }
 }

@@ -61,7 +61,7 @@ impl Back<'_> {
     }
 
     /// Says what is done, or in a dry run would be.
-    fn say(&self, would: &str, does: &str, what: &str) {
+    pub(crate) fn say(&self, would: &str, does: &str, what: &str) {
         let verb = if self.options.dry_run { would } else { does };
         self.monitor.say(&format!("{verb} {what}"));
     }

@@ -16,6 +16,9 @@ use crate::source::docker::engine::{Engine, State};
 /// How often it is asked whether a container is healthy now.
 const POLL: Duration = Duration::from_millis(200);
 
+/// How long a container that was started is watched: what is wrong with its files or arguments shows at once.
+const SETTLING: Duration = Duration::from_millis(300);
+
 /// How long to wait before what failed is tried again, once.
 const AGAIN: Duration = Duration::from_secs(1);
 
@@ -59,6 +62,9 @@ impl Back {
                     }
                 }
             }
+        }
+        if back.came.iter().any(|step| step.way == Way::Stop) {
+            thread::sleep(SETTLING);
         }
         back.errors.extend(back.came.iter().filter_map(|step| has_ended(engine, step)));
         back

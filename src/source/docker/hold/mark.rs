@@ -6,12 +6,13 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
+use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::modes::Way;
 use crate::error::Annotate;
-use crate::source::docker::engine::{Engine, Volume};
+use crate::source::docker::engine::{Engine, STOP_TIMEOUT, Volume};
 use crate::source::docker::ours;
 
 /// What the label of all that is ours says of a mark.
@@ -38,6 +39,9 @@ pub(super) struct Step {
     pub(super) stop_timeout: Option<Duration>,
 }
 
+/// What an engine takes besides.
+const SETTLING: Duration = Duration::from_secs(5);
+
 /// Nobody is waited for longer than this because a mark says so.
 const LONGEST: Duration = Duration::from_secs(3600);
 
@@ -46,8 +50,13 @@ struct Written {
     version: u32,
     /// In seconds.
     start_timeout: u64,
+    /// Until when an engine may still do what it was told, in seconds since 1970 of this machine.
+    settled_at: i64,
     containers: Vec<Step>,
 }
+
+/// A mark that was found, with what it names; or why it cannot be understood.
+type Found = Result<(Mark, Vec<Step>)>;
 
 /// The mark of a run.
 #[derive(Debug)]
@@ -57,20 +66,28 @@ pub(super) struct Mark {
     volume: String,
     /// How long one may take to become healthy.
     start_timeout: Duration,
+    settled_at: DateTime<Utc>,
 }
 
 impl Mark {
     /// Writes a mark of what is going to be held.
     pub(super) fn write(engine: &Engine, source: &str, start_timeout: Duration, steps: &[Step]) -> Result<Self> {
-        let mut mark = Self { engine: engine.clone(), source: source.to_owned(), volume: String::new(), start_timeout };
+        let times = steps.iter().map(|step| step.stop_timeout.unwrap_or(STOP_TIMEOUT).min(LONGEST));
+        let settled_at = Utc::now() + times.sum::<Duration>() + SETTLING;
+        let (engine, source) = (engine.clone(), source.to_owned());
+        let mut mark = Self { engine, source, volume: String::new(), start_timeout, settled_at };
         mark.volume = mark.put(steps)?;
         Ok(mark)
     }
 
     fn put(&self, steps: &[Step]) -> Result<String> {
         let name = format!("holdall-hold-{}", uuid::Uuid::new_v4().simple());
-        let written =
-            Written { version: VERSION, start_timeout: self.start_timeout.as_secs(), containers: steps.to_vec() };
+        let written = Written {
+            version: VERSION,
+            start_timeout: self.start_timeout.as_secs(),
+            settled_at: self.settled_at.timestamp(),
+            containers: steps.to_vec(),
+        };
         let written = serde_json::to_string(&written).context("write down which containers are held")?;
         let labels = json!({ours::LABEL: KIND, ours::SOURCE: self.source, ours::MACHINE: ours::this_machine(), CONTAINERS: written});
         let made = self.engine.create_volume(&json!({"Name": name, "Driver": "local", "Labels": labels}));
@@ -78,14 +95,14 @@ impl Mark {
         Ok(name)
     }
 
-    /// The marks of this source that runs on this machine have left, and what they name; for those that cannot be understood, why.
-    pub(super) fn left(engine: &Engine, source: &str) -> Result<Vec<Result<(Self, Vec<Step>)>>> {
+    /// The marks of this source that runs on this machine have left.
+    pub(super) fn left(engine: &Engine, source: &str) -> Result<Vec<Found>> {
         let is = |volume: &Volume, label: &str, value: &str| volume.labels.get(label).is_some_and(|own| own == value);
         let machine = ours::this_machine();
         let mut volumes = engine.volumes().context("look for what an earlier run has left")?;
         volumes.retain(|v| is(v, ours::LABEL, KIND) && is(v, ours::SOURCE, source) && is(v, ours::MACHINE, &machine));
         let understood = |volume: &Volume| {
-            let Written { start_timeout, containers, .. } = read(volume)
+            let Written { start_timeout, settled_at, containers, .. } = read(volume)
                 .with_context(|| format!("understand the mark {} of a run that was killed", volume.name))
                 .hint(format!(
                     "It says which containers that run has stopped: look at it with `docker volume inspect {0}`, start them, then \
@@ -94,9 +111,17 @@ impl Mark {
                 ))?;
             let (engine, source, name) = (engine.clone(), source.to_owned(), volume.name.clone());
             let start_timeout = Duration::from_secs(start_timeout).min(LONGEST);
-            Ok((Self { engine, source, volume: name, start_timeout }, containers))
+            let settled_at = DateTime::from_timestamp(settled_at, 0).unwrap_or_default();
+            Ok((Self { engine, source, volume: name, start_timeout, settled_at }, containers))
         };
         Ok(volumes.iter().map(understood).collect())
+    }
+
+    /// Whether an engine may still be stopping what runs: a run that was killed does not hinder it.
+    pub(super) fn is_fresh(&self) -> bool {
+        let now = Utc::now();
+        // A clock that was set back would keep it fresh for years.
+        now < self.settled_at && self.settled_at - now < TimeDelta::days(1)
     }
 
     pub(super) fn start_timeout(&self) -> Duration {
@@ -141,7 +166,7 @@ mod tests {
         let read = |text: &str| read(&volume(&json!({CONTAINERS: text}))).map(|written| written.containers.len());
         let id = "0123456789abcdef";
         let of = |id: &str, version: u32| {
-            json!({"version": version, "start_timeout": 60, "containers": [
+            json!({"version": version, "start_timeout": 60, "settled_at": 0, "containers": [
                 {"id": id, "name": "web", "way": "stop", "wave": 0, "needs": [id]}]})
             .to_string()
         };

@@ -14,10 +14,7 @@ use super::together;
 use crate::cleanup;
 use crate::error::{Annotate, chain};
 use crate::quantity::show_duration;
-use crate::source::docker::engine::{Engine, State};
-
-/// How long a container is given to stop when nobody says: the engine's own default.
-const STOP_TIMEOUT: Duration = Duration::from_secs(10);
+use crate::source::docker::engine::{Container, Engine, STOP_TIMEOUT, State};
 
 /// What is held, and how far.
 #[derive(Debug)]
@@ -136,7 +133,7 @@ fn send(engine: &Engine, step: &Step) -> Sent {
     let begun = Instant::now();
     let done = match step.way {
         Way::Pause => engine.pause(&step.id).with_context(|| format!("pause {}", step.name)),
-        Way::Stop => engine.stop(&step.id, step.stop_timeout).with_context(|| format!("stop {}", step.name)),
+        Way::Stop => stop(engine, step),
     };
     match done {
         Ok(()) => {
@@ -151,9 +148,21 @@ fn send(engine: &Engine, step: &Step) -> Sent {
         Err(error) if chain(&error).contains("already paused") => Sent::NotRunning,
         Err(error) => match engine.container(&step.id) {
             Ok(None) => Sent::NotRunning,
+            // One that ends again and again is not paused while it waits for its next start.
+            Ok(Some(container)) if step.way == Way::Pause && is_restarting(&container) => {
+                stop(engine, step).map_or_else(Sent::Failed, |()| Sent::Held)
+            }
             _ => Sent::Failed(error),
         },
     }
+}
+
+fn stop(engine: &Engine, step: &Step) -> Result<()> {
+    engine.stop(&step.id, step.stop_timeout).with_context(|| format!("stop {}", step.name))
+}
+
+fn is_restarting(container: &Container) -> bool {
+    container.inspect.pointer("/State/Restarting").and_then(serde_json::Value::as_bool).unwrap_or(false)
 }
 
 /// Sees that one of this name runs in place of one that is gone: an update has come between.

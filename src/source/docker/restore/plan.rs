@@ -108,7 +108,8 @@ pub(super) fn copy_of(rename: &str, volume: &str) -> String {
     format!("{rename}_{short}")
 }
 
-fn is_anonymous(volume: &str) -> bool {
+/// Whether an engine has made up the name of a volume.
+pub(crate) fn is_anonymous(volume: &str) -> bool {
     volume.len() == ANONYMOUS && volume.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
@@ -142,7 +143,11 @@ pub(super) fn binds(saved: &SavedTree) -> Result<Vec<PathBuf>> {
 }
 
 /// What of it is wanted.
-fn wanted(saved: &SavedTree, fills: Vec<Fill>, path: Option<&Path>) -> Result<Vec<Fill>> {
+///
+/// # Errors
+///
+/// When nothing of it is, or the content of a volume is no directory.
+pub(crate) fn wanted(saved: &SavedTree, fills: Vec<Fill>, path: Option<&Path>) -> Result<Vec<Fill>> {
     for fill in &fills {
         if let Place::Volume(_) = &fill.place
             && !saved.find(&fill.base)?.is_some_and(|node| node.is_dir())

@@ -21,12 +21,24 @@ impl Back<'_> {
     ///
     /// When somebody uses them who may not be stopped, or does not stop.
     pub(crate) fn stop_users(&self, places: &[&Place], config: &HoldConfig) -> Result<Option<Held>> {
+        self.stop_whoever(&|container| places.iter().any(|place| is_used_by(place, container)), &[], config)
+    }
+
+    /// The same for whoever `uses` says. `depends`: ids, each with that of a container it needs, known from elsewhere than labels.
+    ///
+    /// # Errors
+    ///
+    /// As [`Back::stop_users`].
+    pub(crate) fn stop_whoever(
+        &self,
+        uses: &dyn Fn(&Container) -> bool,
+        depends: &[(String, String)],
+        config: &HoldConfig,
+    ) -> Result<Option<Held>> {
         let all: Vec<Container> =
             self.engine.containers()?.into_iter().filter(|container| !container.is_ours()).collect();
-        let uses = |container: &Container| {
-            container.state != State::Stopped && places.iter().any(|place| is_used_by(place, container))
-        };
-        let users: Vec<Container> = all.iter().filter(|container| uses(container)).cloned().collect();
+        let is_in_the_way = |container: &&Container| container.state != State::Stopped && uses(container);
+        let users: Vec<Container> = all.iter().filter(is_in_the_way).cloned().collect();
         if users.is_empty() {
             return Ok(None);
         }
@@ -42,11 +54,17 @@ impl Back<'_> {
             self.monitor.say(&format!("would stop {}, and start them again", names.join(", ")));
             return Ok(None);
         }
-        self.stop(&users, all, config).map(Some)
+        self.stop(&users, all, depends, config).map(Some)
     }
 
     /// Stops them, whatever they want for a backup.
-    fn stop(&self, users: &[Container], all: Vec<Container>, config: &HoldConfig) -> Result<Held> {
+    fn stop(
+        &self,
+        users: &[Container],
+        all: Vec<Container>,
+        depends: &[(String, String)],
+        config: &HoldConfig,
+    ) -> Result<Held> {
         let is_user = |container: &Container| users.iter().any(|user| user.id == container.id);
         let told = |mut container: Container| {
             if is_user(&container) {
@@ -58,7 +76,7 @@ impl Back<'_> {
         let users: Vec<Container> = all.iter().filter(|container| is_user(container)).cloned().collect();
         let config = HoldConfig { hold: Hold::Stop, ..config.clone() };
         let holder = Holder { engine: self.engine, source: self.source, config: &config };
-        let held = holder.hold(&users, &all, &[], self.monitor)?;
+        let held = holder.hold(&users, &all, depends, self.monitor)?;
         for user in &users {
             // Whoever is frozen would find other files than it knows when it goes on.
             let now = self.engine.container(&user.id)?;
@@ -75,7 +93,7 @@ impl Back<'_> {
 }
 
 /// Whether a place is mounted in a container, or lies in what is.
-fn is_used_by(place: &Place, container: &Container) -> bool {
+pub(crate) fn is_used_by(place: &Place, container: &Container) -> bool {
     container.mounts.iter().any(|mount| match (place, &mount.kind) {
         (Place::Volume(name), MountKind::Volume(mounted)) => name == mounted,
         // Who has all of the machine mounted looks at it, and does not work on it.

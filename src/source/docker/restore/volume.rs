@@ -117,7 +117,7 @@ impl Back<'_> {
     }
 
     /// Whether there is something at a path of the engine's machine.
-    pub(super) fn is_there(&self, path: &Path) -> Result<bool> {
+    pub(crate) fn is_there(&self, path: &Path) -> Result<bool> {
         let failure = Failure::default();
         if self.reader(&failure).is_own().is_ok() {
             return Ok(path.symlink_metadata().is_ok());
