@@ -74,7 +74,9 @@ fn full_disk_behind_the_engine_is_told_and_restoring_once_more_completes_it() {
 /// What becomes of connections once so many bytes have gone to the engine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Then {
+    /// They are closed.
     Cut,
+    /// What comes after it is lost; they stay open as long as both ends want it.
     Stall,
 }
 
@@ -137,7 +139,7 @@ fn pass(mut from: &UnixStream, mut to: &UnixStream, state: Option<&State>) {
         {
             match state.then {
                 Then::Cut => break,
-                Then::Stall => return,
+                Then::Stall => continue,
             }
         }
         if to.write_all(&buffer[..count]).is_err() {
@@ -285,4 +287,27 @@ fn ended_restore_starts_who_was_stopped() {
     engine.wait_until("it runs again", || engine.is_running("user"));
     assert_ne!(engine.inspect("user", "{{.State.StartedAt}}"), before);
     assert_eq!(run.wait(Duration::from_secs(60)).code(), Some(143));
+}
+
+#[test]
+fn restore_that_was_killed_is_done_once_more_and_only_then_its_users_run() {
+    let engine = Dockerd::start();
+    large(&engine);
+    let sources = "volumes = [\"data\"]\nread = \"api\"";
+    let env = env(&engine, sources);
+    env.run(["backup"]).code(0);
+    engine.filled_volume("data", "rm m");
+    engine.idle("user", &["--volume", "data:/data"]);
+    let line = Line::new(&engine, &env, "line.sock", 4 << 20, Then::Stall);
+    env.configure(&format!("[docker.nas]\nhost = \"{}\"\n{sources}", line.host()));
+    let mut run = env.start(["restore", VOLUME, "--in-place", "--yes", "--no-safety", "--stop"]);
+    engine.wait_until("half of it is sent", || line.is_reached());
+    run.kill();
+    assert!(!engine.is_running("user"));
+    env.configure(&format!("[docker.nas]\nhost = \"{}\"\n{sources}", engine.host()));
+    env.run(["restore", VOLUME, "--in-place", "--yes", "--no-safety", "--verify"])
+        .code(0)
+        .stderr_has("started user again, which a run that was killed had left held");
+    assert!(engine.is_running("user"));
+    assert_eq!(engine.docker(["ps", "--all", "--quiet"]).lines().count(), 1, "a helper or a mark is left");
 }
