@@ -141,3 +141,27 @@ fn what_is_bound_into_a_container_is_read_through_the_engine_too() {
     let number = binds.iter().position(|bind| bind["destination"] == "/single").unwrap();
     assert_eq!(env.run(["dump", &format!("docker.nas/container/web:/binds/{number}")]).code(0).stdout, "alone");
 }
+
+#[test]
+fn file_that_changes_within_a_second_and_keeps_its_size_is_saved_anew() {
+    let engine = Dockerd::start();
+    engine.filled_volume("data", "echo old >a; touch -d '2001-02-03 04:05:06' a");
+    let env = env(&engine, API);
+    env.run(["backup"]).code(0);
+    engine.filled_volume("data", "echo new >a; touch -d '2001-02-03 04:05:06' a");
+    env.run(["backup"]).code(0);
+    assert_eq!(env.run(["dump", "docker.nas/volume/data:/data/a"]).code(0).stdout, "new\n");
+}
+
+#[test]
+fn volume_that_is_written_to_meanwhile_is_saved() {
+    let engine = Dockerd::start();
+    engine.filled_volume("data", "echo 1 >a");
+    let script = "trap exit TERM; while :; do echo x >/data/$(date +%N); rm -f /data/?????????; done";
+    engine.run("busy", &["--volume", "data:/data"], &["sh", "-c", script]);
+    let env = env(&engine, API);
+    for _ in 0..3 {
+        // What goes while it is read may make the archive break off: never for the reason that the volume is another one.
+        env.run(["backup"]).stderr_lacks("was removed just now");
+    }
+}

@@ -108,7 +108,8 @@ fn dump_of_a_real_postgresql_brings_all_rows_back() {
     postgres::query(&engine, "db", "create database shop");
     let fill = "create table orders as select n, 'order ' || n as what from generate_series(1, 5000) n";
     engine.docker(["exec", "db", "psql", "--username=postgres", "--quiet", "--dbname=shop", "--command", fill]);
-    let env = env(&engine, "containers = [\"db\"]");
+    // It is stopped for its files, after it was dumped.
+    let env = env(&engine, "containers = [\"db\"]\nhold = \"stop\"");
     env.run(["backup"]).code(0).stderr_has("container/db  saved");
     engine.docker(["rm", "--force", "--volumes", "db"]);
 

@@ -97,6 +97,7 @@ fn container_is_saved_with_all_that_belongs_to_it() {
             "/dumps/",
             "/dumps/db/",
             "/dumps/db/all.sql",
+            "/image.json",
             "/volumes/",
             "/volumes/data/",
             "/volumes/data/data/",

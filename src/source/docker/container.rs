@@ -20,6 +20,10 @@ pub(super) fn put(container: &Container, reader: &Reader<'_>, parts: &mut Parts)
         let volume = reader.engine.volume(name)?.with_context(|| format!("there is no volume {name} any more"))?;
         reader.put(&volume, &Path::new("/volumes").join(name), parts)?;
     }
+    // By its digests the same image can be had again; one that was removed since it was started has none.
+    if let Some(image) = reader.engine.image(container.inspect["Image"].as_str().unwrap_or_default())? {
+        parts.put("/image.json", Text::json(&image));
+    }
     let binds: Vec<(&Path, &Path)> = container.binds().collect();
     for (number, (source, _)) in binds.iter().enumerate() {
         reader.put_bind(source, &Path::new("/binds").join(number.to_string()), parts);

@@ -6,12 +6,13 @@
 
 use std::path::PathBuf;
 
-use anyhow::{Context, Error, Result, bail};
-use serde_json::{Value, json};
+use anyhow::{Context, Error, Result, anyhow, bail};
+use serde_json::json;
 
 use super::engine::{Engine, Image, Volume};
 use super::ours::{EMPTY_IMAGE, LABEL, MACHINE, SOURCE, this_machine};
 use crate::cleanup::Guard;
+use crate::error::Annotate;
 
 /// Where what it is for is mounted.
 pub(crate) const DATA: &str = "/data";
@@ -48,7 +49,9 @@ impl Helper {
         let image = empty_image(engine)?;
         let mount = match mounted {
             Mounted::Volume(volume) => {
-                json!({"Type": "volume", "Source": volume.name, "VolumeOptions": {"NoCopy": true}})
+                // One that was removed just now is made anew, and then it bears this label.
+                let options = json!({"NoCopy": true, "Labels": {LABEL: HELPER}});
+                json!({"Type": "volume", "Source": volume.name, "VolumeOptions": options})
             }
             Mounted::Bind(path) => json!({"Type": "bind", "Source": path}),
         };
@@ -74,7 +77,7 @@ impl Helper {
         });
         let helper = Self { id, _guard: guard };
         if let Mounted::Volume(volume) = mounted {
-            is_the_same(engine, volume)?;
+            was_there(engine, volume)?;
         }
         Ok(helper)
     }
@@ -85,14 +88,14 @@ impl Helper {
     }
 }
 
-/// Whether a volume is still the one that was looked at. One that was removed in between was made anew, empty, with the container.
-fn is_the_same(engine: &Engine, volume: &Volume) -> Result<()> {
-    let created = |inspect: &Value| inspect["CreatedAt"].clone();
-    let now = engine.volume(&volume.name)?;
-    if now.is_none_or(|now| created(&now.inspect) != created(&volume.inspect)) {
-        bail!("the volume {} was removed just now; there may be an empty one of this name", volume.name);
+/// Sees that a volume was not made with the container, empty, because it had been removed in between.
+fn was_there(engine: &Engine, volume: &Volume) -> Result<()> {
+    match engine.volume(&volume.name)? {
+        Some(now) if !now.is_ours() => Ok(()),
+        Some(_) => Err(anyhow!("the volume {} was removed just now", volume.name))
+            .hint(format!("There is an empty one of its name in its place: docker volume rm {}", volume.name)),
+        None => bail!("the volume {} was removed just now", volume.name),
     }
-    Ok(())
 }
 
 /// The id of the image for helpers, which is imported if it is not there. It is not asked for by name, of which podman makes another one.

@@ -147,7 +147,7 @@ impl Walk {
                 };
                 let content = self.asked_for(&below);
                 let node = node_of(&path, NodeType::File, &member, size, Some(number));
-                return Ok(Some(Entry { path, node, content: Some(content) }));
+                return Ok(Some(Entry { path, node, content: Some(read_in_any_case(content)) }));
             }
             Kind::Other => {
                 let error = "is something that holdall does not know".to_owned();
@@ -156,7 +156,7 @@ impl Walk {
             }
         };
         let node = node_of(&path, node_type, &member, size, number);
-        Ok(Some(Entry { path, node, content: member.content }))
+        Ok(Some(Entry { path, node, content: member.content.map(read_in_any_case) }))
     }
 
     /// The path of a name of the archive below what is archived, if it is there. Docker begins names with the last one of the path that was asked for, podman
@@ -213,6 +213,14 @@ impl Walk {
     fn asked_for(&self, name: &Path) -> Content {
         let (fetch, name) = (Arc::clone(&self.origin.fetch), name.to_path_buf());
         Content::new(move || fetch(&name).map_err(|error| io::Error::other(crate::error::chain(&error))))
+    }
+}
+
+/// Content that is read even if its file looks as it did. An archive has whole seconds and no inodes: a file that was written twice in one second looks the same.
+fn read_in_any_case(content: Content) -> Content {
+    match content {
+        Content::Read(opener) => Content::Unsized(opener),
+        other => other,
     }
 }
 
@@ -280,7 +288,7 @@ mod tests {
         let told = entries.map(|entry| match entry {
             Ok(entry) => {
                 let mut text = String::new();
-                if let Some(Content::Read(opener)) = entry.content {
+                if let Some(Content::Unsized(opener)) = entry.content {
                     opener.open().unwrap().read_to_string(&mut text).unwrap();
                 }
                 format!("{} {text}", entry.path.display())
