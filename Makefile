@@ -64,7 +64,7 @@ units:
 	scripts/deps lint
 	scripts/check-units
 
-bench: build ## Measure side by side with restic (over SSH with rsync), and write the tables of doc/performance.md
+bench: build ## Measure side by side with restic (over SSH with rsync, of engines with DockBack's way), and write the tables of doc/performance.md
 	scripts/deps bench
 	benches/compare
 

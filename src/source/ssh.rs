@@ -5,7 +5,7 @@
 //!                                                                        │
 //!  entries ◀── listing, saved ◀───── tar ◀── one stream ◀───────────── tar -T -
 //! ```
-//! One command lists ([`gnu`], [`posix`], [`only_sftp`]), [`plan`] compares, one command reads ([`transfer`], [`stream`]), [`tree`] puts both together.
+//! One command lists ([`gnu`], [`posix`], [`only_sftp`]), [`plan`] compares, one command reads ([`transfer`], [`super::stream`]), [`tree`] puts both together.
 //! Each script runs over a [`connection`], which knows whom it talks to ([`link`], [`host_key`]).
 
 use std::collections::HashMap;
