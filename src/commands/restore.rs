@@ -13,6 +13,7 @@ use crate::config::Config;
 use crate::error::{Annotate, ExitCode};
 use crate::extract::{Chosen, Extracted, Layout, Library, RestoreOptions, Watch, extract};
 use crate::job::Job;
+use crate::monitor::{Monitor, Silent};
 use crate::output::printable;
 use crate::quantity::{show_bytes, show_time};
 use crate::report::Outcome;
@@ -118,8 +119,9 @@ pub fn run(args: &RestoreArgs, context: &Context) -> Result<ExitCode> {
 /// A dry run lists every change on standard output; `-vv` names every change as it is made.
 fn watch(args: &RestoreArgs, context: &Context) -> Option<Watch> {
     let line = |action: &crate::extract::Action<'_>| {
-        let slash = if action.node.is_dir() { "/" } else { "" };
-        format!("{} {}{slash}", action.change.letter(), printable(action.path.as_os_str()))
+        let path = printable(action.path.as_os_str());
+        let slash = if action.node.is_dir() && !path.ends_with('/') { "/" } else { "" };
+        format!("{} {path}{slash}", action.change.letter())
     };
     let output = context.output;
     if args.dry_run {
@@ -152,7 +154,8 @@ fn in_place(
     let item = Item { id: id.to_owned(), source: source.to_owned(), paths: chosen.saved.roots().to_vec() };
     // What cannot be done is told before anybody is asked, and before anything is saved.
     let only_look = RestoreOptions { dry_run: true, ..options.clone() };
-    job.source.make_way(&item, &chosen.saved, &only_look, &*context.monitor)?;
+    let listener: &dyn Monitor = if args.dry_run { &*context.monitor } else { &Silent };
+    job.source.make_way(&item, &chosen.saved, &only_look, listener)?;
     if args.dry_run {
         return job.source.restore(&item, &chosen.saved, options, &*context.monitor);
     }

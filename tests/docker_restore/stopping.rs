@@ -29,7 +29,9 @@ fn volume_in_use_is_left_alone_unless_its_users_may_be_stopped() {
             .stderr_has("reader, writer are running and use what would be overwritten")
             .stderr_has("docker stop reader writer");
     }
-    env.run(["restore", VOLUME, "--in-place", "--stop", "-n"]).code(0).stderr_has("would stop reader, writer");
+    env.run(["restore", VOLUME, "--in-place", "--stop", "-n"])
+        .code(0)
+        .stderr_has("would stop, and start again: reader, writer");
     assert_eq!(
         (read(), points(&env, VOLUME), ["writer", "reader", "bystander"].map(started)),
         ("new\n".into(), 1, before.clone())

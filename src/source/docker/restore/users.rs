@@ -46,12 +46,12 @@ impl Back<'_> {
         if !self.options.stop {
             let (is, use_) = if let [_] = names[..] { ("is", "uses") } else { ("are", "use") };
             return Err(anyhow!("{} {is} running and {use_} what would be overwritten", names.join(", "))).hint(format!(
-                "Add --stop: then holdall stops them and starts them again. Or: docker stop {}. Or restore beside it with --as NAME.",
+                "Add --stop: then holdall stops what is in the way and starts it again. Or: docker stop {}. Or restore beside it with --as NAME.",
                 names.join(" ")
             ));
         }
         if self.options.dry_run {
-            self.monitor.say(&format!("would stop {}, and start them again", names.join(", ")));
+            self.monitor.say(&format!("would stop, and start again: {}", names.join(", ")));
             return Ok(None);
         }
         self.stop(&users, all, depends, config).map(Some)
