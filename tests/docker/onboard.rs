@@ -42,3 +42,13 @@ fn what_is_not_there_is_not_written() {
         .stdout_lacks("volumes");
     assert_eq!(std::fs::read_to_string(env.config_file()).unwrap(), before);
 }
+
+#[test]
+fn engine_of_the_environment_is_written_down_for_the_timer() {
+    let engine = Dockerd::start();
+    engine.filled_volume("data", "echo x >x");
+    let env = env().variable("DOCKER_HOST", engine.host());
+    env.run(["onboard", "docker", "nas"]).code(0);
+    let written = std::fs::read_to_string(env.config_file()).unwrap();
+    assert!(written.contains(&format!("host = \"{}\"", engine.host())), "{written}");
+}

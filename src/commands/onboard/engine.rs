@@ -120,7 +120,9 @@ pub(super) fn compose(args: &ComposeArgs, context: &Context) -> Result<()> {
 }
 
 fn describe(args: &EngineArgs, stanza: &mut Stanza) -> Result<()> {
-    if let Some(host) = &args.host {
+    // A timer has none of what this shell has in its environment.
+    let of_shell = std::env::var("DOCKER_HOST").ok().filter(|host| !host.is_empty());
+    if let Some(host) = args.host.clone().or(of_shell) {
         stanza.set("host", host);
     }
     for (key, file) in [("tls-ca", &args.tls_ca), ("tls-cert", &args.tls_cert), ("tls-key", &args.tls_key)] {
