@@ -4,13 +4,13 @@
 //! dumps and whoever is held are the business of the driver for engines.
 
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 
 use anyhow::{Context, Error, Result, anyhow};
 
-use super::docker::engine::{Container, Engine};
-use super::docker::helper;
-use super::docker::hold::{self, Failures, Held};
+use super::docker::engine::{Container, Engine, Lazy};
+use super::docker::hold::{Failures, Held};
+use super::docker::leftovers;
 use super::docker::volume::Reader;
 use super::docker::{EngineTree, Failure};
 use super::{Item, OpenOptions, Readiness, Source, Tree};
@@ -46,7 +46,7 @@ pub struct Compose {
     config: ComposeConfig,
     /// Paths of this machine that no backup may contain.
     never: Vec<PathBuf>,
-    engine: Mutex<Option<Engine>>,
+    engine: Lazy,
     /// Who did not come back after it was held.
     failures: Failures,
     /// Who was stopped for a restore.
@@ -63,19 +63,14 @@ impl Compose {
             id,
             config: config.clone(),
             never: never.to_vec(),
-            engine: Mutex::default(),
+            engine: Lazy::new(&config.engine),
             failures: Failures::default(),
             stopped: Mutex::default(),
         })
     }
 
-    /// The engine, which is connected to once.
     fn engine(&self) -> Result<Engine> {
-        let mut engine = self.engine.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(engine) = &*engine {
-            return Ok(engine.clone());
-        }
-        Ok(engine.insert(Engine::connect(&self.config.engine)?).clone())
+        self.engine.get()
     }
 
     fn excludes(&self) -> Excludes<'_> {
@@ -163,14 +158,11 @@ impl Source for Compose {
     }
 
     fn needs_mending(&self) -> Result<bool> {
-        let engine = self.engine()?;
-        Ok(hold::needs_mending(&engine, &self.id)? || !helper::left(&engine, &self.id)?.is_empty())
+        leftovers::are_there(&self.engine()?, &self.id)
     }
 
     fn mend(&self) -> Result<Vec<String>> {
-        let engine = self.engine()?;
-        helper::sweep(&engine, &self.id)?;
-        hold::mend(&engine, &self.id)
+        leftovers::put_right(&self.engine()?, &self.id)
     }
 
     fn close(&self) -> Result<()> {

@@ -5,7 +5,7 @@
 //! in [`container`] and [`image`].
 
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 
 use anyhow::{Context, Error, Result, anyhow};
 use serde_json::Value;
@@ -27,6 +27,7 @@ mod failure;
 pub(crate) mod helper;
 pub(crate) mod hold;
 mod image;
+pub(crate) mod leftovers;
 pub mod onboarding;
 pub(crate) mod ours;
 pub(crate) mod restore;
@@ -34,7 +35,7 @@ pub(crate) mod volume;
 
 pub(crate) use failure::Failure;
 
-use engine::{Container, Engine, Volume};
+use engine::{Container, Engine, Lazy, Volume};
 use hold::{Failures, Held, Holder, Holding};
 use volume::Reader;
 
@@ -45,7 +46,7 @@ pub struct Docker {
     config: DockerConfig,
     /// Paths of this machine that no backup may contain.
     never: Vec<PathBuf>,
-    engine: Mutex<Option<Engine>>,
+    engine: Lazy,
     /// Who was stopped for a restore.
     stopped: Mutex<Option<Held>>,
     /// Who did not come back after it was held.
@@ -76,19 +77,14 @@ impl Docker {
             id,
             config: config.clone(),
             never: never.to_vec(),
-            engine: Mutex::default(),
+            engine: Lazy::new(&config.engine),
             stopped: Mutex::default(),
             failures: Failures::default(),
         }
     }
 
-    /// The engine, which is connected to once.
     fn engine(&self) -> Result<Engine> {
-        let mut engine = self.engine.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(engine) = &*engine {
-            return Ok(engine.clone());
-        }
-        Ok(engine.insert(Engine::connect(&self.config.engine)?).clone())
+        self.engine.get()
     }
 
     /// The names of what there is of a kind.
@@ -273,17 +269,11 @@ impl Source for Docker {
     }
 
     fn needs_mending(&self) -> Result<bool> {
-        let engine = self.engine()?;
-        Ok(hold::needs_mending(&engine, &self.id)? || !helper::left(&engine, &self.id)?.is_empty())
+        leftovers::are_there(&self.engine()?, &self.id)
     }
 
     fn mend(&self) -> Result<Vec<String>> {
-        let engine = self.engine()?;
-        // What has to run comes first, whatever becomes of what is only in the way.
-        let started = hold::mend(&engine, &self.id);
-        let swept = helper::sweep(&engine, &self.id);
-        let started = started?;
-        swept.map(|()| started)
+        leftovers::put_right(&self.engine()?, &self.id)
     }
 
     fn close(&self) -> Result<()> {

@@ -23,10 +23,12 @@ use crate::config::EngineConfig;
 
 mod connect;
 mod exec;
+mod lazy;
 mod model;
 mod network;
 mod streams;
 
+pub(crate) use lazy::Lazy;
 pub(crate) use model::{Container, Image, Info, MountKind, State, Volume};
 
 use connect::explain;
