@@ -143,7 +143,7 @@ impl Back<'_> {
 
     /// How what was read back of a file is not as in the point; `None`: not at all.
     fn difference(&self, node: &Node, entry: Entry) -> Result<Option<String>> {
-        let Some(Content::Read(opener)) = entry.content else {
+        let Some(Content::Read(opener) | Content::Unsized(opener)) = entry.content else {
             return Ok(Some("was read back as something that is no file".to_owned()));
         };
         let mut content = opener.open()?;
