@@ -85,8 +85,12 @@ fn kind_that_cannot_be_looked_for_is_refused() {
     let home = home(&[]);
     for (kind, error, hint) in [
         ("sshd", "there is no kind of source called `sshd`", "hint: Did you mean `ssh`?"),
-        ("zzz", "there is no kind of source called `zzz`", "hint: `holdall discover` looks for: ssh."),
-        ("docker", "this version of holdall does not look for `docker`", "hint: `holdall discover` looks for: ssh."),
+        ("zzz", "there is no kind of source called `zzz`", "hint: `holdall discover` looks for: ssh, docker, compose."),
+        (
+            "ios",
+            "this version of holdall does not look for `ios`",
+            "hint: `holdall discover` looks for: ssh, docker, compose.",
+        ),
     ] {
         let output = discover(home.path(), &["ssh", kind]);
         let complaint = text(&output.stderr);
