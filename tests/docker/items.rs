@@ -142,3 +142,25 @@ fn restic_restores_what_was_saved() {
     assert_eq!(std::fs::read_to_string(out.join("data/b")).unwrap(), "one\n");
     assert!(out.join("volume.json").exists());
 }
+
+#[test]
+fn layers_that_images_share_are_stored_once() {
+    let engine = Dockerd::start();
+    let grow = |from: &str, to: &str, script: &str| {
+        engine.docker(["run", "--network", "none", "--name", "growing", from, "sh", "-ec", script]);
+        engine.docker(["commit", "growing", to]);
+        engine.docker(["rm", "growing"]);
+    };
+    grow("bb:latest", "app:1", "dd if=/dev/urandom of=/layer bs=1M count=48 2>/dev/null");
+    grow("app:1", "app:2", "echo more >/more");
+    let env = env(&engine, "images = [\"app:*\"]");
+    let added = |item: &str| {
+        let told = env.run(["backup", "--json", item]).code(0).stdout;
+        let line = told.lines().find(|line| line.contains("\"type\":\"item\"")).unwrap();
+        serde_json::from_str::<serde_json::Value>(line).unwrap()["bytes_added"].as_u64().unwrap()
+    };
+    assert!(added("docker.nas/image/app:1") > 48 << 20);
+    // Where a layer begins elsewhere in the archive, a few pieces of it are cut anew.
+    let second = added("docker.nas/image/app:2");
+    assert!(second < 16 << 20, "{second} bytes of 50 MiB");
+}
