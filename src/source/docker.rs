@@ -243,15 +243,12 @@ impl Source for Docker {
             failure: &failure,
         };
         if let Subject::Container(container) = &subject {
-            let is_held = held.contains(&container.id) && !options.dry_run;
-            container::put_dumps(container, &reader, &self.config, is_held, &mut parts)?;
+            container::put_dumps(container, &reader, &self.config, held.contains(&container.id), &mut parts)?;
         }
         let holding = if held.is_empty() {
             Holding::default()
         } else if options.dry_run {
-            let names = all.iter().filter(|container| held.contains(&container.id));
-            let names: Vec<&str> = names.map(|container| container.name.as_str()).collect();
-            monitor.say(&format!("{}: nothing is held in a dry run; else it would be {}", item.id, names.join(", ")));
+            hold::say_in_dry_run(&item.id, &held, &all, monitor);
             Holding::default()
         } else {
             Holding::new(holder.hold(&users, &all, &[], monitor)?, &self.failures)

@@ -18,7 +18,7 @@ use crate::error::Annotate;
 use crate::monitor::Monitor;
 use crate::source::docker::dump;
 use crate::source::docker::engine::{Container, Engine, State, Volume};
-use crate::source::docker::hold::{Failures, Holder, Holding};
+use crate::source::docker::hold::{self, Failures, Holder, Holding};
 use crate::source::docker::ours::this_machine;
 use crate::source::docker::volume::Reader;
 use crate::source::files::Local;
@@ -146,10 +146,7 @@ impl Reading<'_> {
             return Ok(Holding::default());
         }
         if self.reader.is_dry_run {
-            let names = self.all.iter().filter(|container| held.contains(&container.id));
-            let names: Vec<&str> = names.map(|container| container.name.as_str()).collect();
-            let names = names.join(", ");
-            self.monitor.say(&format!("{}: nothing is held in a dry run; else it would be {names}", self.item));
+            hold::say_in_dry_run(self.item, held, self.all, self.monitor);
             return Ok(Holding::default());
         }
         Ok(Holding::new(self.holder().hold(users, self.all, depends, self.monitor)?, self.failures))

@@ -176,6 +176,13 @@ impl Held {
     }
 }
 
+/// Says whom a backup of this item would hold: their ids are in `held`.
+pub(crate) fn say_in_dry_run(item: &str, held: &[String], all: &[Container], monitor: &dyn Monitor) {
+    let names = all.iter().filter(|container| held.contains(&container.id));
+    let names: Vec<&str> = names.map(|container| container.name.as_str()).collect();
+    monitor.say(&format!("{item}: nothing is held in a dry run; else it would be {}", names.join(", ")));
+}
+
 fn complain(error: &Error) {
     let hints = hints(error).join(" ");
     tracing::error!("{}{}{hints}", chain(error), if hints.is_empty() { "" } else { "; hint: " });
