@@ -67,12 +67,17 @@ pub trait Annotate<T> {
 
 impl<T, E: Into<Error>> Annotate<T> for Result<T, E> {
     fn hint(self, hint: impl fmt::Display) -> Result<T, Error> {
-        self.map_err(|error| Error::new(Annotated { inner: error.into(), hint: Some(hint.to_string()), code: None }))
+        self.map_err(|error| hinted(error, hint))
     }
 
     fn exit(self, code: ExitCode) -> Result<T, Error> {
         self.map_err(|error| Error::new(Annotated { inner: error.into(), hint: None, code: Some(code) }))
     }
+}
+
+/// An error with what the person who reads it can do about it; see [`Annotate::hint`].
+pub fn hinted(error: impl Into<Error>, hint: impl fmt::Display) -> Error {
+    Error::new(Annotated { inner: error.into(), hint: Some(hint.to_string()), code: None })
 }
 
 /// All hints of an error, outermost first.

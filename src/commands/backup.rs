@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Error, Result, anyhow};
+use anyhow::{Error, Result, anyhow};
 use chrono::{DateTime, Utc};
 
 use super::prune::{self, SpaceArgs};
@@ -16,7 +16,7 @@ use super::status::Freshness;
 use super::{Context, hold_store, known_items, lock_source, lock_store, open_store, try_lock_source};
 use crate::cleanup::Guard;
 use crate::config::Config;
-use crate::error::{Annotate, ExitCode, chain, exit_code};
+use crate::error::{Annotate, ExitCode, chain, exit_code, hinted};
 use crate::job::Job;
 use crate::lock::Lock;
 use crate::notify::Notifier;
@@ -386,6 +386,5 @@ fn stale_error(freshness: &Freshness) -> Error {
         }
         _ => anyhow!("there is no point of {} yet; one that is at most {max_age} old is wanted", freshness.item),
     };
-    let hinted: Result<()> = Err(text).hint("Bring it within reach, then run `holdall backup`.");
-    hinted.context("stale").err().unwrap_or_else(|| anyhow!("stale"))
+    hinted(text, "Bring it within reach, then run `holdall backup`.").context("stale")
 }

@@ -198,8 +198,7 @@ impl Compose {
         let back = self.back(&engine, saved, options, monitor);
         let plan = Plan::new(&back)?;
         let restored = self.fill_all(&back, &plan);
-        let errors = stopped.map(|held| held.let_go(monitor)).unwrap_or_default();
-        let extracted = all_started(restored, errors)?;
+        let extracted = all_started(restored, stopped, monitor)?;
         match &options.rename {
             Some(name) => copy::tell(&back, &plan.record, name)?,
             None if options.path.is_none() => {

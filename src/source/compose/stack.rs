@@ -19,7 +19,6 @@ use crate::monitor::Monitor;
 use crate::source::docker::dump;
 use crate::source::docker::engine::{Container, Engine, State, Volume};
 use crate::source::docker::hold::{self, Failures, Holder, Holding};
-use crate::source::docker::ours::this_machine;
 use crate::source::docker::volume::Reader;
 use crate::source::files::Local;
 use crate::source::parts::{Missing, Parts, Text};
@@ -90,11 +89,11 @@ impl Reading<'_> {
     ///
     /// When it is not, and the files of the stack are there.
     fn is_own_machine(&self) -> Result<bool> {
-        let host = self.engine().info()?.host;
-        let is_own = self.engine().has_socket() && this_machine() == host;
+        let is_own = self.engine().is_here()?;
         if is_own || self.stack.is_below {
             return Ok(is_own);
         }
+        let host = &self.engine().info()?.host;
         Err(anyhow!("the files of the stack {} are on {host}, which is not this machine", self.stack.name)).hint(
             "Run holdall on that machine, or have `directory` say where the folders of the stacks are here. \
              Its volumes alone are saved by a [docker.NAME], and its files by an [ssh.NAME].",

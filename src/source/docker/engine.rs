@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::future::Future;
 use std::io::{Read, Write};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
@@ -31,6 +31,7 @@ mod streams;
 pub(crate) use lazy::Lazy;
 pub(crate) use model::{Container, Image, Info, MountKind, State, Volume};
 
+use super::ours::this_machine;
 use connect::explain;
 
 /// How long an engine may take to answer a question.
@@ -54,6 +55,8 @@ struct Inner {
     runtime: Runtime,
     /// As `$DOCKER_HOST` would say it.
     place: String,
+    /// What it says of itself, once it was asked: that takes it long, and does not change.
+    info: OnceLock<Info>,
 }
 
 impl fmt::Debug for Engine {
@@ -83,7 +86,7 @@ impl Engine {
             runtime.block_on(docker.negotiate_version()).map_err(|error| explain(error, &place))
         };
         let docker = connecting().with_context(|| format!("connect to the container engine at {place}"))?;
-        Ok(Self(Arc::new(Inner { docker, runtime, place })))
+        Ok(Self(Arc::new(Inner { docker, runtime, place, info: OnceLock::new() })))
     }
 
     /// Where the engine of a configuration is, as `$DOCKER_HOST` would say it.
@@ -97,7 +100,7 @@ impl Engine {
     }
 
     /// Whether it is asked over a socket of this machine.
-    pub(crate) fn has_socket(&self) -> bool {
+    fn has_socket(&self) -> bool {
         self.0.place.starts_with("unix://")
     }
 
@@ -110,9 +113,18 @@ impl Engine {
     }
 
     /// What there is to know of the engine itself.
-    pub(crate) fn info(&self) -> Result<Info> {
+    pub(crate) fn info(&self) -> Result<&Info> {
+        if let Some(info) = self.0.info.get() {
+            return Ok(info);
+        }
         let info = self.wait(self.docker().info()).context("ask the engine about itself")?;
-        Info::new(&serde_json::to_value(info)?).context("understand what the engine says of itself")
+        let info = Info::new(&serde_json::to_value(info)?).context("understand what the engine says of itself")?;
+        Ok(self.0.info.get_or_init(|| info))
+    }
+
+    /// Whether it is this machine's: its paths are paths here.
+    pub(crate) fn is_here(&self) -> Result<bool> {
+        Ok(self.has_socket() && self.info()?.host == this_machine())
     }
 
     /// All volumes, by name.

@@ -47,7 +47,7 @@ impl Helper {
     /// When the engine does not make it, or the thing is not there.
     pub(crate) fn new(engine: &Engine, source: &str, mounted: &Mounted, is_writable: bool) -> Result<Self> {
         let image = empty_image(engine)?;
-        let mount = match mounted {
+        let mut mount = match mounted {
             Mounted::Volume(volume) => {
                 // One that was removed just now is made anew, and then it bears this label.
                 let options = json!({"NoCopy": true, "Labels": {LABEL: HELPER}});
@@ -55,7 +55,6 @@ impl Helper {
             }
             Mounted::Bind(path) => json!({"Type": "bind", "Source": path}),
         };
-        let mut mount = mount;
         mount["Target"] = json!(DATA);
         mount["ReadOnly"] = json!(!is_writable);
         let body = json!({

@@ -24,6 +24,7 @@ mod order;
 mod work;
 
 pub(crate) use holding::{Failures, Holding};
+pub(crate) use modes::LABEL;
 
 use back::Back;
 use mark::{Mark, Step};

@@ -3,7 +3,6 @@
 use anyhow::Result;
 
 use super::engine::Engine;
-use super::ours::this_machine;
 use crate::config::EngineConfig;
 
 /// Which engine answers, and how volumes are going to be read.
@@ -14,7 +13,7 @@ use crate::config::EngineConfig;
 pub fn introduce(config: &EngineConfig) -> Result<String> {
     let engine = Engine::connect(config)?;
     let info = engine.info()?;
-    let is_own = engine.has_socket() && info.host == this_machine() && !info.shifts_ids;
+    let is_own = engine.is_here()? && !info.shifts_ids;
     let how = if is_own { "where they lie" } else { "through the engine" };
     let name = crate::output::printable(info.host.as_ref());
     let version = crate::output::printable(info.version.as_ref());

@@ -196,8 +196,7 @@ impl Docker {
             Kind::Volume => back.fills(&back.plan(kind, name, None)?),
             Kind::Container => back.container(name),
         };
-        let errors = stopped.map(|held| held.let_go(monitor)).unwrap_or_default();
-        users::all_started(restored, errors)
+        users::all_started(restored, stopped, monitor)
     }
 }
 

@@ -12,7 +12,6 @@ use super::Failure;
 use super::archive::Archived;
 use super::engine::{Engine, Volume};
 use super::helper::Mounted;
-use super::ours::this_machine;
 use crate::config::{LeaveOut, ReadFrom};
 use crate::error::Annotate;
 use crate::source::files::Local;
@@ -101,11 +100,10 @@ impl Reader<'_> {
 
     /// Whether the engine is this machine's, and its owners have the numbers that they have here.
     pub(crate) fn is_own(&self) -> Result<()> {
-        let info = self.engine.info()?;
-        if !self.engine.has_socket() || this_machine() != info.host {
+        if !self.engine.is_here()? {
             return Err(anyhow!("the engine is not this machine's"));
         }
-        if info.shifts_ids {
+        if self.engine.info()?.shifts_ids {
             return Err(anyhow!("its owners have other numbers on this machine than in containers"));
         }
         Ok(())

@@ -11,7 +11,7 @@ use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
 use ssh2::{CheckResult, HashType, KnownHostFileKind, MethodType, Session};
 
 use crate::config::SshHostKey;
-use crate::error::Annotate;
+use crate::error::hinted;
 
 /// The types of host keys, each with the names of its signatures (RFC 8709, 5656, 8332), the best first.
 pub(super) const TYPES: [&str; 3] =
@@ -95,9 +95,9 @@ pub(super) fn changed(host: &str, pinned: &SshHostKey, setting: &str, seen: &[Sh
             (anyhow!("{host} is not known in {file}: its host key is {seen}"), file.to_string())
         }
     };
-    let hinted: Result<()> = Err(error).hint(format!(
+    let hint = format!(
         "Somebody may be in between: nothing was sent. If the machine was set up anew, compare with \
          `ssh-keygen -lf /etc/ssh/ssh_host_ed25519_key.pub` typed at its console, then change {place}."
-    ));
-    hinted.err().unwrap_or_else(|| anyhow!("the host key has changed"))
+    );
+    hinted(error, hint)
 }

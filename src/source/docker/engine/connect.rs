@@ -10,7 +10,7 @@ use bollard::errors::Error as EngineError;
 use bollard::{API_DEFAULT_VERSION, Docker};
 
 use crate::config::{EngineConfig, TlsFiles};
-use crate::error::Annotate;
+use crate::error::{Annotate, hinted};
 
 /// Where Docker listens unless it is told otherwise.
 const DOCKER: &str = "/var/run/docker.sock";
@@ -98,8 +98,7 @@ fn no_socket(error: io::Error, path: &str) -> Error {
         }
         _ => return error.into(),
     };
-    let failed: Result<()> = Err(Error::from(error)).hint(hint);
-    failed.err().unwrap_or_else(|| anyhow!("no socket"))
+    hinted(error, hint)
 }
 
 /// What the engine answered, without the client's words around it; a hint where there is one.
@@ -114,10 +113,10 @@ pub(super) fn explain(error: EngineError, place: &str) -> Error {
             if status_code != 403 {
                 return refused;
             }
-            let hinted: Result<()> = Err(refused).hint(format!(
+            let hint = format!(
                 "Whoever stands between (a socket proxy at {place}) does not allow it; doc/sources/docker.md lists what has to be allowed."
-            ));
-            hinted.err().unwrap_or_else(|| anyhow!("forbidden"))
+            );
+            hinted(refused, hint)
         }
         EngineError::RequestTimeoutError => anyhow!("the engine does not answer in time"),
         EngineError::DockerStreamError { error } => anyhow!("{error}"),

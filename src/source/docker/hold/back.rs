@@ -9,7 +9,7 @@ use anyhow::{Context, Error, Result, anyhow};
 use super::mark::Step;
 use super::modes::Way;
 use super::together;
-use crate::error::Annotate;
+use crate::error::{Annotate, hinted};
 use crate::quantity::show_duration;
 use crate::source::docker::engine::{Engine, State};
 
@@ -84,7 +84,7 @@ impl Back {
                     let (name, limit) = (&step.name, show_duration(timeout));
                     let error = anyhow!("{name} was started again and is not healthy after {limit}: {health}");
                     self.errors
-                        .push(hinted(error, &format!("`docker inspect {name}` shows what its health check says.")));
+                        .push(hinted(error, format!("`docker inspect {name}` shows what its health check says.")));
                     false
                 }
                 Err(error) => {
@@ -146,10 +146,5 @@ fn has_ended(engine: &Engine, step: &Step) -> Option<Error> {
     let (name, code) = (&container.name, container.inspect.pointer("/State/ExitCode"));
     let code = code.and_then(serde_json::Value::as_i64).unwrap_or_default();
     let error = anyhow!("{name} was started again and ended at once, with status {code}");
-    Some(hinted(error, &format!("`docker logs {name}` shows what it said.")))
-}
-
-fn hinted(error: Error, hint: &str) -> Error {
-    let hinted: Result<()> = Err(error).hint(hint);
-    hinted.err().unwrap_or_else(|| anyhow!("not started"))
+    Some(hinted(error, format!("`docker logs {name}` shows what it said.")))
 }

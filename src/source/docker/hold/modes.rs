@@ -11,7 +11,7 @@ use crate::error::Annotate;
 use crate::source::docker::engine::{Container, State};
 
 /// What is done to a container, whatever its source says: `none`, `pause` or `stop`.
-const LABEL: &str = "holdall.hold";
+pub(crate) const LABEL: &str = "holdall.hold";
 
 /// The same in the words of offen/docker-volume-backup: `true`, or the name of a group of containers.
 const OFFEN: &str = "docker-volume-backup.stop-during-backup";

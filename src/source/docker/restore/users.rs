@@ -2,17 +2,15 @@
 
 use std::path::Path;
 
-use anyhow::{Error, Result, anyhow};
+use anyhow::{Result, anyhow};
 
 use super::Back;
 use super::plan::Place;
 use crate::config::{Hold, HoldConfig};
 use crate::error::{Annotate, chain};
+use crate::monitor::Monitor;
 use crate::source::docker::engine::{Container, MountKind, State};
-use crate::source::docker::hold::{Held, Holder};
-
-/// What says what is to be done to a container while it is backed up.
-const HOLD: &str = "holdall.hold";
+use crate::source::docker::hold::{Held, Holder, LABEL};
 
 impl Back<'_> {
     /// Sees that nobody who runs uses these places; who does is stopped if he may be. In a dry run nobody is.
@@ -68,7 +66,7 @@ impl Back<'_> {
         let is_user = |container: &Container| users.iter().any(|user| user.id == container.id);
         let told = |mut container: Container| {
             if is_user(&container) {
-                container.labels.insert(HOLD.to_owned(), "stop".to_owned());
+                container.labels.insert(LABEL.to_owned(), "stop".to_owned());
             }
             container
         };
@@ -104,8 +102,9 @@ pub(crate) fn is_used_by(place: &Place, container: &Container) -> bool {
     })
 }
 
-/// What a restore came to, with those that did not come back after it.
-pub(crate) fn all_started<T>(restored: Result<T>, errors: Vec<Error>) -> Result<T> {
+/// Starts again who was stopped for a restore; what the restore came to, with those that did not come back after it.
+pub(crate) fn all_started<T>(restored: Result<T>, stopped: Option<Held>, monitor: &dyn Monitor) -> Result<T> {
+    let errors = stopped.map(|held| held.let_go(monitor)).unwrap_or_default();
     for error in &errors {
         tracing::error!("{}", chain(error));
     }
