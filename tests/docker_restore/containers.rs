@@ -33,9 +33,13 @@ impl Drop for Networks<'_> {
 }
 
 /// What the engine says of a container.
+///
+/// The engine lists mounts in another order each time it is asked.
 fn inspected(engine: &Dockerd, name: &str) -> Value {
     let mut all: Value = serde_json::from_str(&engine.docker(["inspect", name])).unwrap();
-    all[0].take()
+    let mut said = all[0].take();
+    said["Mounts"].as_array_mut().unwrap().sort_by_key(|mount| mount["Destination"].as_str().unwrap().to_owned());
+    said
 }
 
 /// The same without what an engine chooses by itself, and without what is where on its disk.
