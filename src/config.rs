@@ -15,6 +15,7 @@ use crate::secret::Secret;
 mod docker;
 pub mod edit;
 mod file;
+mod incus;
 pub mod locate;
 mod problem;
 mod strict;
@@ -23,6 +24,7 @@ mod validate;
 pub use self::docker::{
     ComposeConfig, ContainerDump, DockerConfig, EngineConfig, Hold, HoldConfig, NameGlob, ReadFrom, TlsFiles,
 };
+pub use self::incus::{CopyMode, IncusConfig, IncusInstances, IncusProject, IncusVolumes};
 pub(crate) use self::problem::nearest;
 pub(crate) use self::validate::{check_exclude, check_name};
 
@@ -135,6 +137,8 @@ pub enum SourceConfig {
     Docker(Box<DockerConfig>),
     /// `[compose.NAME]`
     Compose(Box<ComposeConfig>),
+    /// `[incus.NAME]`
+    Incus(Box<IncusConfig>),
 }
 
 impl SourceConfig {
@@ -145,6 +149,7 @@ impl SourceConfig {
             Self::Ssh(ssh) => &ssh.common,
             Self::Docker(docker) => &docker.common,
             Self::Compose(compose) => &compose.common,
+            Self::Incus(incus) => &incus.common,
         }
     }
 
@@ -155,6 +160,7 @@ impl SourceConfig {
             Self::Ssh(_) => "ssh",
             Self::Docker(_) => "docker",
             Self::Compose(_) => "compose",
+            Self::Incus(_) => "incus",
         }
     }
 

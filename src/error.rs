@@ -106,9 +106,14 @@ pub fn chain(error: &Error) -> String {
 
 /// Whether an error is of this type, or was caused by one that is.
 pub fn is_caused_by<E: std::error::Error + 'static>(error: &Error) -> bool {
-    error.chain().any(|link| {
-        let within = || link.downcast_ref::<Annotated>().is_some_and(|annotated| is_caused_by::<E>(&annotated.inner));
-        link.is::<E>() || within()
+    cause::<E>(error).is_some()
+}
+
+/// The first of an error and its causes that is of this type.
+pub fn cause<E: std::error::Error + 'static>(error: &Error) -> Option<&E> {
+    error.chain().find_map(|link| {
+        let within = || link.downcast_ref::<Annotated>().and_then(|annotated| cause::<E>(&annotated.inner));
+        link.downcast_ref::<E>().or_else(within)
     })
 }
 

@@ -2,9 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
 
 use crate::config::{Config, SourceCommon, SourceConfig};
+use crate::error::Annotate;
+use crate::incus::Replication;
 use crate::secret::Secret;
 use crate::source::Source;
 use crate::source::compose::Compose;
@@ -20,31 +22,56 @@ pub struct Job {
     /// What every source has.
     pub common: SourceCommon,
     /// The driver.
-    pub source: Box<dyn Source>,
+    pub driver: Driver,
+}
+
+/// What does the work.
+pub enum Driver {
+    /// It is read as trees of files.
+    Source(Box<dyn Source>),
+    /// One server copies it to another one.
+    Replication(Box<Replication>),
 }
 
 impl Job {
     /// Builds the driver of a configured source.
-    fn new(config: &SourceConfig, never: &[PathBuf]) -> Result<Self> {
-        let source: Box<dyn Source> = match config {
-            SourceConfig::Files(files) => Box::new(Files::new(files, never)?),
-            SourceConfig::Ssh(ssh) => Box::new(Ssh::new(ssh)?),
-            SourceConfig::Docker(docker) => Box::new(Docker::new(docker, never)),
-            SourceConfig::Compose(compose) => Box::new(Compose::new(compose, never)?),
+    fn new(config: &SourceConfig, file: &Path, never: &[PathBuf]) -> Result<Self> {
+        let driver = match config {
+            SourceConfig::Files(files) => Driver::Source(Box::new(Files::new(files, never)?)),
+            SourceConfig::Ssh(ssh) => Driver::Source(Box::new(Ssh::new(ssh)?)),
+            SourceConfig::Docker(docker) => Driver::Source(Box::new(Docker::new(docker, never))),
+            SourceConfig::Compose(compose) => Driver::Source(Box::new(Compose::new(compose, never)?)),
+            SourceConfig::Incus(incus) => Driver::Replication(Box::new(Replication::new(incus, file))),
         };
-        Ok(Self { id: config.id(), common: config.common().clone(), source })
+        Ok(Self { id: config.id(), common: config.common().clone(), driver })
     }
 
     /// The job of every configured source, in the order of the file.
     pub fn all(config: &Config) -> Result<Vec<Self>> {
         let never = never_saved(config);
-        config.sources.iter().map(|source| Self::new(source, &never)).collect()
+        config.sources.iter().map(|source| Self::new(source, &config.file, &never)).collect()
     }
 
     /// The job of the source with this id.
     pub fn find(config: &Config, id: &str) -> Result<Self> {
         let jobs = Self::all(config)?;
         jobs.into_iter().find(|job| job.id == id).with_context(|| format!("no source {id} is configured"))
+    }
+
+    /// The driver as a source of files.
+    ///
+    /// # Errors
+    ///
+    /// When it is a replication, which has none.
+    pub fn source(&self) -> Result<&dyn Source> {
+        match &self.driver {
+            Driver::Source(source) => Ok(&**source),
+            Driver::Replication(_) => {
+                Err(anyhow!("{} has no files that can be looked at or written one by one", self.id))
+                    .hint("An instance or a volume comes back whole: doc/sources/incus.md says how.")
+                    .exit(crate::error::ExitCode::Usage)
+            }
+        }
     }
 }
 
@@ -69,6 +96,9 @@ fn never_saved(config: &Config) -> Vec<PathBuf> {
             }
             SourceConfig::Docker(docker) => never.extend(docker.engine.tls.as_ref().map(|tls| tls.key.clone())),
             SourceConfig::Compose(compose) => never.extend(compose.engine.tls.as_ref().map(|tls| tls.key.clone())),
+            SourceConfig::Incus(incus) => {
+                never.push(Replication::new(incus, &config.file).credentials.identity_files().1)
+            }
         }
     }
     never

@@ -13,7 +13,9 @@ pub const SAFETY_SUFFIX: &str = "/before-restore";
 pub struct Point {
     /// The item, `files.host`.
     pub item: String,
-    /// What names the point: the snapshot id in full, as hexadecimal digits.
+    /// Where it is kept.
+    pub place: Place,
+    /// What names the point: in the store the snapshot id in full, as hexadecimal digits; on a server the name of the snapshot.
     pub id: String,
     /// When it was made.
     pub time: DateTime<Utc>,
@@ -28,9 +30,33 @@ pub struct Point {
 }
 
 impl Point {
-    /// The id as people read it: the first eight digits.
+    /// The id as people read it: of a snapshot in the store the first eight digits.
     pub fn short_id(&self) -> &str {
-        self.id.get(..8).unwrap_or(&self.id)
+        let short = self.id.get(..8).filter(|_| self.place == Place::Store);
+        short.unwrap_or(&self.id)
+    }
+}
+
+/// Where a point is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub enum Place {
+    /// In the store.
+    #[default]
+    Store,
+    /// On the Incus server that is backed up.
+    Source,
+    /// On the Incus server with the replicas.
+    Target,
+}
+
+impl Place {
+    /// `store`, `source` or `target`.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Store => "store",
+            Self::Source => "source",
+            Self::Target => "target",
+        }
     }
 }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use chrono::{DateTime, Utc};
 use holdall::retention::{IN_THE_FUTURE, Policy, plan};
-use holdall::timeline::Point;
+use holdall::timeline::{Place, Point};
 use proptest::prelude::*;
 
 const HOUR: i64 = 3600;
@@ -15,7 +15,16 @@ fn at(text: &str) -> DateTime<Utc> {
 }
 
 fn point(id: String, time: DateTime<Utc>, complete: bool) -> Point {
-    Point { item: "files.host".into(), id, time, complete, files: None, bytes: None, pinned: false }
+    Point {
+        item: "files.host".into(),
+        place: Place::Store,
+        id,
+        time,
+        complete,
+        files: None,
+        bytes: None,
+        pinned: false,
+    }
 }
 
 fn kept(policy: &str, points: &[Point], now: DateTime<Utc>) -> Vec<Point> {

@@ -17,16 +17,18 @@ use super::{Context, hold_store, known_items, lock_source, lock_store, open_stor
 use crate::cleanup::Guard;
 use crate::config::Config;
 use crate::error::{Annotate, ExitCode, chain, exit_code, hinted};
-use crate::job::Job;
+use crate::job::{Driver, Job};
 use crate::lock::Lock;
 use crate::notify::Notifier;
 use crate::quantity::{show_duration, show_time};
 use crate::report::{ItemReport, Outcome, Report, Verdict, json, text};
 use crate::select::{self, Selector};
-use crate::source::{Item, OpenOptions, Readiness};
+use crate::source::{Item, OpenOptions, Readiness, Source};
 use crate::store::locks::{Held, Purpose};
 use crate::store::{SaveOptions, Store};
 use crate::timeline::{Point, SAFETY_SUFFIX, Timeline};
+
+mod replicate;
 
 /// Arguments of `backup`.
 #[derive(Debug, clap::Args)]
@@ -163,13 +165,19 @@ impl Run<'_> {
         for job in &jobs {
             let below = format!("{}/", job.id);
             if wanted.iter().any(|item| *item == job.id || item.starts_with(&below)) {
-                // Only of the first one.
-                let readiness = early.take().unwrap_or_else(|| job.source.preflight());
-                let result = self.back_up_source(job, readiness, &selectors, &mut opened, &mut report);
-                if let Err(error) = job.source.close() {
-                    report.errors.push(error.context(job.id.clone()));
+                match &job.driver {
+                    Driver::Source(source) => {
+                        // Of the first one it is known already.
+                        let readiness = early.take().flatten().unwrap_or_else(|| source.preflight());
+                        let result =
+                            self.back_up_source(job, &**source, readiness, &selectors, &mut opened, &mut report);
+                        if let Err(error) = source.close() {
+                            report.errors.push(error.context(job.id.clone()));
+                        }
+                        result?;
+                    }
+                    Driver::Replication(replication) => replicate::replicate(replication)?,
                 }
-                result?;
             }
             early = None;
         }
@@ -198,7 +206,7 @@ impl Run<'_> {
         {
             for job in jobs.iter().filter(|job| is_below(job, selector)) {
                 // That it cannot be asked is told when it is its turn, if it ever is.
-                let items = job.source.items().unwrap_or_default();
+                let items = job.source().and_then(Source::items).unwrap_or_default();
                 known.extend(
                     items.into_iter().map(|item| item.id).filter(|id| !points.iter().any(|point| point.item == *id)),
                 );
@@ -208,19 +216,21 @@ impl Run<'_> {
     }
 
     /// Asks a source whether it is ready, while the store is being opened; what it then needs takes time, too.
-    fn look(&self, job: &Job) -> Result<Readiness> {
-        let readiness = job.source.preflight();
+    fn look(&self, job: &Job) -> Option<Result<Readiness>> {
+        let Driver::Source(source) = &job.driver else { return None };
+        let readiness = source.preflight();
         // Whether it is due is only known from the store.
         let is_due = job.common.every.is_none() || self.args.force;
         if is_due && matches!(readiness, Ok(Readiness::Ready)) {
-            job.source.anticipate();
+            source.anticipate();
         }
-        readiness
+        Some(readiness)
     }
 
     fn back_up_source(
         &self,
         job: &Job,
+        source: &dyn Source,
         readiness: Result<Readiness>,
         selectors: &[Selector],
         opened: &mut Opened,
@@ -229,10 +239,10 @@ impl Run<'_> {
         let begun = Instant::now();
         let mut lock = None;
         if !self.args.dry_run && matches!(readiness, Ok(Readiness::Ready)) {
-            lock = self.mend_early(job, report);
+            lock = self.mend_early(job, source, report);
         }
         let items = match readiness {
-            Ok(Readiness::Ready) => job.source.items(),
+            Ok(Readiness::Ready) => source.items(),
             Ok(Readiness::Away(why)) => return self.add(report, &job.id, Outcome::Away(why), begun.elapsed()),
             Err(error) => Err(error),
         };
@@ -252,12 +262,12 @@ impl Run<'_> {
                     if lock.is_none() && !self.args.dry_run {
                         lock = Some(lock_source(self.context, &job.id)?);
                         // Whoever had the lock may have been killed.
-                        self.mend(job, report);
+                        self.mend(job, source, report);
                     }
                     if !self.args.dry_run {
                         opened.hold(self.context)?;
                     }
-                    let saved = self.save(job, item, &opened.points_of(&item.id), &opened.store);
+                    let saved = self.save(job, source, item, &opened.points_of(&item.id), &opened.store);
                     saved.unwrap_or_else(Outcome::Failed)
                 }
             };
@@ -268,8 +278,8 @@ impl Run<'_> {
 
     /// Puts right what a killed run of this source has left, whether or not anything is due; the lock of the source if it was needed. While another run
     /// is under way there is nothing to be put right.
-    fn mend_early(&self, job: &Job, report: &mut Report) -> Option<Lock> {
-        match job.source.needs_mending() {
+    fn mend_early(&self, job: &Job, source: &dyn Source, report: &mut Report) -> Option<Lock> {
+        match source.needs_mending() {
             Ok(true) => {}
             Ok(false) => return None,
             Err(error) => {
@@ -278,13 +288,13 @@ impl Run<'_> {
             }
         }
         let lock = try_lock_source(&job.id).ok()?;
-        self.mend(job, report);
+        self.mend(job, source, report);
         Some(lock)
     }
 
     /// See [`crate::source::Source::mend`].
-    fn mend(&self, job: &Job, report: &mut Report) {
-        match job.source.mend() {
+    fn mend(&self, job: &Job, source: &dyn Source, report: &mut Report) {
+        match source.mend() {
             Ok(lines) => lines.iter().for_each(|line| tracing::warn!("{}: {line}", job.id)),
             Err(error) => report.errors.push(error.context(job.id.clone())),
         }
@@ -299,17 +309,17 @@ impl Run<'_> {
         (due > now).then_some(Outcome::NotDue { newest, due })
     }
 
-    fn save(&self, job: &Job, item: &Item, own: &[&Point], store: &Store) -> Result<Outcome> {
+    fn save(&self, job: &Job, source: &dyn Source, item: &Item, own: &[&Point], store: &Store) -> Result<Outcome> {
         let monitor = &*self.context.monitor;
         let newest = own.iter().max_by_key(|point| point.time).copied();
         // An incomplete point would make everything that it lacks be read again.
         let parent = own.iter().filter(|point| point.complete).max_by_key(|point| point.time).copied().or(newest);
-        let previous = match parent.filter(|_| job.source.wants_previous()) {
+        let previous = match parent.filter(|_| source.wants_previous()) {
             Some(point) => Some(store.tree(point)?),
             None => None,
         };
         let opening = OpenOptions { previous: previous.as_ref(), dry_run: self.args.dry_run };
-        let tree = job.source.open(item, &opening, monitor)?;
+        let tree = source.open(item, &opening, monitor)?;
         // It has what it needs of the point before, whose index takes memory.
         drop(previous);
         let options = SaveOptions {

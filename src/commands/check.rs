@@ -7,9 +7,9 @@ use serde_json::json;
 use super::{Context, known_items, open_store, try_lock_source};
 use crate::config::Config;
 use crate::error::{ExitCode, chain, exit_code, hints};
-use crate::job::Job;
+use crate::job::{Driver, Job};
 use crate::select;
-use crate::source::Readiness;
+use crate::source::{Readiness, Source};
 use crate::timeline::Timeline;
 
 /// Arguments of `check`.
@@ -61,11 +61,12 @@ fn look(args: &CheckArgs, context: &Context, config: &Config, findings: &mut Vec
     for job in Job::all(config)? {
         let id = format!("{}/", job.id);
         if wanted.iter().any(|item| *item == job.id || item.starts_with(&id)) {
-            let result = look_at(&job);
+            let Driver::Source(source) = &job.driver else { continue };
+            let result = look_at(&job.id, &**source);
             let is_ready = result.as_ref().is_ok_and(|detail| !detail.starts_with(AWAY));
             findings.push(Finding { what: job.id.clone(), result });
             if is_ready {
-                let examined = job.source.examine().unwrap_or_else(|error| vec![(job.id, error)]);
+                let examined = source.examine().unwrap_or_else(|error| vec![(job.id, error)]);
                 findings.extend(examined.into_iter().map(|(what, error)| Finding { what, result: Err(error) }));
             }
         }
@@ -76,13 +77,13 @@ fn look(args: &CheckArgs, context: &Context, config: &Config, findings: &mut Vec
 /// How what is said of a source begins that is away.
 const AWAY: &str = "away: ";
 
-fn look_at(job: &Job) -> Result<String> {
-    match job.source.preflight()? {
+fn look_at(id: &str, source: &dyn Source) -> Result<String> {
+    match source.preflight()? {
         Readiness::Away(why) => Ok(format!("{AWAY}{why}")),
-        Readiness::Ready if job.source.needs_mending()? => {
+        Readiness::Ready if source.needs_mending()? => {
             // Who has the lock is a run that is under way, and will put right itself what it has changed.
-            let Ok(_lock) = try_lock_source(&job.id) else { return Ok("ready".to_owned()) };
-            let done = job.source.mend()?;
+            let Ok(_lock) = try_lock_source(id) else { return Ok("ready".to_owned()) };
+            let done = source.mend()?;
             Ok(std::iter::once("ready".to_owned()).chain(done).collect::<Vec<_>>().join("; "))
         }
         Readiness::Ready => Ok("ready".to_owned()),

@@ -47,7 +47,7 @@ pub fn run(args: &LsArgs, context: &Context) -> Result<ExitCode> {
     let mut code = ExitCode::Done;
     let entries = match live(&args.spec)? {
         Some((source, path)) => {
-            let browsed = Job::find(&config, &source).exit(ExitCode::Usage)?.source.browse(&path, args.recursive)?;
+            let browsed = Job::find(&config, &source).exit(ExitCode::Usage)?.source()?.browse(&path, args.recursive)?;
             for problem in browsed.problems {
                 tracing::error!("{}: {}", printable(problem.path.as_os_str()), problem.error);
                 code = ExitCode::Incomplete;

@@ -108,8 +108,8 @@ pub fn run(args: &RestoreArgs, context: &Context) -> Result<ExitCode> {
     let extracted = match &destination {
         Some(Destination::Here(directory)) => extract(&chosen.saved, directory, layout, &options, &*context.monitor)?,
         Some(Destination::Machine { source, directory }) => {
-            let source = Job::find(&config, source).exit(ExitCode::Usage)?.source;
-            source.restore_to(&chosen.saved, directory, layout, &options, &*context.monitor)?
+            let job = Job::find(&config, source).exit(ExitCode::Usage)?;
+            job.source()?.restore_to(&chosen.saved, directory, layout, &options, &*context.monitor)?
         }
         None => in_place(args, context, &config, &store, &points, &chosen, &options)?,
     };
@@ -151,28 +151,29 @@ fn in_place(
     let source = id.split('/').next().unwrap_or(id);
     let job =
         Job::find(config, source).hint("restoring with --to DIR needs nothing but the store").exit(ExitCode::Usage)?;
+    let driver = job.source()?;
     let item = Item { id: id.to_owned(), source: source.to_owned(), paths: chosen.saved.roots().to_vec() };
     // What cannot be done is told before anybody is asked, and before anything is saved.
     let only_look = RestoreOptions { dry_run: true, ..options.clone() };
     let listener: &dyn Monitor = if args.dry_run { &*context.monitor } else { &Silent };
-    job.source.make_way(&item, &chosen.saved, &only_look, listener)?;
+    driver.make_way(&item, &chosen.saved, &only_look, listener)?;
     if args.dry_run {
-        return job.source.restore(&item, &chosen.saved, options, &*context.monitor);
+        return driver.restore(&item, &chosen.saved, options, &*context.monitor);
     }
     if options.rename.is_some() {
         let _lock = lock_source(context, source)?;
-        job.source.make_way(&item, &chosen.saved, options, &*context.monitor)?;
-        return job.source.restore(&item, &chosen.saved, options, &*context.monitor);
+        driver.make_way(&item, &chosen.saved, options, &*context.monitor)?;
+        return driver.restore(&item, &chosen.saved, options, &*context.monitor);
     }
     confirm(args, point, chosen.path.as_deref())?;
     let _locks = (lock_store(context, config)?, lock_source(context, source)?);
-    job.source.make_way(&item, &chosen.saved, options, &*context.monitor)?;
+    driver.make_way(&item, &chosen.saved, options, &*context.monitor)?;
     if !args.no_safety {
-        save_safety_point(context, store, points, chosen, &item, &*job.source)?;
+        save_safety_point(context, store, points, chosen, &item, driver)?;
     }
-    let extracted = job.source.restore(&item, &chosen.saved, options, &*context.monitor)?;
+    let extracted = driver.restore(&item, &chosen.saved, options, &*context.monitor)?;
     // Not before: what a run that was killed has left stopped may be what is restored.
-    job.source.mend()?.iter().for_each(|line| tracing::warn!("{}: {line}", job.id));
+    driver.mend()?.iter().for_each(|line| tracing::warn!("{}: {line}", job.id));
     Ok(extracted)
 }
 

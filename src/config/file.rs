@@ -10,7 +10,7 @@ use serde::Deserialize;
 use toml::Spanned;
 
 /// Tables that the documentation names and this version does not read yet.
-pub(super) const LATER: [&str; 5] = ["ios", "incus", "mirror", "notify.mail", "notify.metrics"];
+pub(super) const LATER: [&str; 4] = ["ios", "mirror", "notify.mail", "notify.metrics"];
 
 /// The whole file.
 #[derive(Debug, Default, Deserialize)]
@@ -23,6 +23,7 @@ pub(super) struct File {
     pub ssh: BTreeMap<Spanned<String>, SshTable>,
     pub docker: BTreeMap<Spanned<String>, DockerTable>,
     pub compose: BTreeMap<Spanned<String>, ComposeTable>,
+    pub incus: BTreeMap<Spanned<String>, IncusTable>,
 }
 
 /// `[store]`
@@ -186,4 +187,49 @@ pub(super) struct ComposeDumpTable {
     pub command: Option<Spanned<Vec<String>>>,
     pub user: Option<Spanned<String>>,
     pub file: Option<Spanned<String>>,
+}
+
+/// `[incus.NAME]`
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case", expecting = "a table")]
+pub(super) struct IncusTable {
+    pub source: Option<Spanned<String>>,
+    pub target: Option<Spanned<String>>,
+    pub credentials: Option<Spanned<String>>,
+    pub mode: Option<Spanned<String>>,
+    pub same_retention: bool,
+    pub export: bool,
+    pub stop_timeout: Option<Spanned<String>>,
+    pub idle_timeout: Option<Spanned<String>>,
+    pub project: Vec<Spanned<IncusProjectTable>>,
+    pub every: Option<Spanned<String>>,
+    pub max_age: Option<Spanned<String>>,
+}
+
+/// `[[incus.NAME.project]]`
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case", expecting = "a table")]
+pub(super) struct IncusProjectTable {
+    pub name: Option<Spanned<String>>,
+    pub instances: Vec<Spanned<IncusInstancesTable>>,
+    pub volumes: Vec<Spanned<IncusVolumesTable>>,
+    pub exclude: Vec<Spanned<String>>,
+}
+
+/// One of `instances`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case", expecting = "a table")]
+pub(super) struct IncusInstancesTable {
+    pub name: Option<Spanned<String>>,
+    pub pool: Option<Spanned<String>>,
+    pub exclude_devices: Vec<Spanned<String>>,
+    pub stop: bool,
+}
+
+/// One of `volumes`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case", expecting = "a table")]
+pub(super) struct IncusVolumesTable {
+    pub name: Option<Spanned<String>>,
+    pub pool: Option<Spanned<String>>,
 }

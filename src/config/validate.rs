@@ -21,6 +21,7 @@ use crate::secret::Secret;
 mod compose;
 mod docker;
 mod engine;
+mod incus;
 mod retention;
 mod shared;
 mod sources;

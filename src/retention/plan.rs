@@ -128,10 +128,20 @@ impl<'p> Candidates<'p> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::timeline::Place;
 
     fn point(item: &str, id: &str, seconds: i64, complete: bool) -> Point {
         let time = DateTime::from_timestamp(seconds, 0).unwrap();
-        Point { item: item.into(), id: id.into(), time, complete, files: None, bytes: None, pinned: false }
+        Point {
+            item: item.into(),
+            place: Place::Store,
+            id: id.into(),
+            time,
+            complete,
+            files: None,
+            bytes: None,
+            pinned: false,
+        }
     }
 
     /// The ids of what is kept, each with its reasons.

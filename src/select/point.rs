@@ -138,12 +138,14 @@ mod tests {
 
     use super::*;
     use crate::error::{exit_code, hints};
+    use crate::timeline::Place;
 
     const DIGESTED: &str = "docker.nas/image/app@sha256:00ff";
 
     fn points() -> Vec<Point> {
         let point = |item: &str, id: &str, time: &str, complete| Point {
             item: item.into(),
+            place: Place::Store,
             id: id.into(),
             time: time.parse().unwrap(),
             complete,

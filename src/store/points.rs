@@ -12,7 +12,7 @@ use rustic_core::{OpenStatus, Repository, SnapshotOptions};
 use super::{Store, explain};
 use crate::error::{chain, hints};
 use crate::source::Item;
-use crate::timeline::{Point, Timeline};
+use crate::timeline::{Place, Point, Timeline};
 
 const OURS: &str = "holdall";
 const INCOMPLETE: &str = "incomplete";
@@ -53,6 +53,7 @@ pub(super) fn point(snapshot: &SnapshotFile) -> Option<Point> {
     let summary = snapshot.summary.as_ref();
     Some(Point {
         item: item.to_owned(),
+        place: Place::Store,
         id: snapshot.id.to_hex().as_str().to_owned(),
         time: DateTime::from_timestamp(
             timestamp.as_second(),

@@ -11,7 +11,7 @@ use chrono::{DateTime, Utc};
 use holdall::extract::RestoreOptions;
 use holdall::source::{Problem, Severity};
 use holdall::store::{Metadata, Node, NodeType, SavedTree};
-use holdall::timeline::Point;
+use holdall::timeline::{Place, Point};
 use rustic_backend::BackendOptions;
 use rustic_core::repofile::SnapshotFile;
 use rustic_core::{
@@ -36,6 +36,7 @@ fn write_tree(bench: &Bench, entries: Vec<Forged>) -> SavedTree {
     let id = fs::read_dir(bench.path("repository/snapshots")).unwrap().next().unwrap().unwrap().file_name();
     let point = Point {
         item: "files.test".into(),
+        place: Place::Store,
         id: id.into_string().unwrap(),
         time: DateTime::<Utc>::UNIX_EPOCH,
         complete: true,

@@ -163,7 +163,7 @@ fn add(name: &str, stanza: &Stanza, args: &EngineArgs, context: &Context) -> Res
         _ => return Err(anyhow!("[{id}] is no engine")),
     };
     context.monitor.say(&onboarding::introduce(engine)?);
-    let items = Job::find(edit.config(), &id)?.source.items()?;
+    let items = Job::find(edit.config(), &id)?.source()?.items()?;
     if items.is_empty() {
         return Err(anyhow!("nothing there is what you named"))
             .hint("`holdall discover docker compose` lists what there is.")

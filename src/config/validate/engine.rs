@@ -122,7 +122,7 @@ pub(super) fn read(text: Option<&Spanned<String>>, key: &str, problems: &mut Col
 }
 
 /// One of a few words.
-fn one_of<T: Copy>(
+pub(super) fn one_of<T: Copy>(
     text: Option<&Spanned<String>>,
     key: &str,
     name: &str,

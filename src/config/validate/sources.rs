@@ -3,7 +3,7 @@
 use toml::Spanned;
 
 use super::shared::Shared;
-use super::{compose, docker, ssh};
+use super::{compose, docker, incus, ssh};
 use crate::config::file::{File, FilesTable};
 use crate::config::problem::Collector;
 use crate::config::strict::Removed;
@@ -20,7 +20,8 @@ impl Names {
         let ssh = written.ssh.keys().map(|name| ("ssh", name));
         let docker = written.docker.keys().map(|name| ("docker", name));
         let compose = written.compose.keys().map(|name| ("compose", name));
-        Self::of(files.chain(ssh).chain(docker).chain(compose), problems)
+        let incus = written.incus.keys().map(|name| ("incus", name));
+        Self::of(files.chain(ssh).chain(docker).chain(compose).chain(incus), problems)
     }
 
     fn of<'n>(kinds: impl Iterator<Item = (&'static str, &'n Spanned<String>)>, problems: &mut Collector) -> Self {
@@ -81,6 +82,9 @@ pub(super) fn check(written: &File, removed: &Removed, problems: &mut Collector)
     }
     for (name, table) in &written.compose {
         sources.push(SourceConfig::Compose(Box::new(compose::check(name, table, removed, problems))));
+    }
+    for (name, table) in &written.incus {
+        sources.push(SourceConfig::Incus(Box::new(incus::check(name, table, removed, problems))));
     }
     sources
 }

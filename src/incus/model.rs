@@ -1,0 +1,154 @@
+//! What Incus says of instances, custom volumes and their snapshots. Go writes `null` for what is empty: that is read as empty.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Deserializer, Serialize};
+
+/// Keys and values of a configuration.
+pub type Settings = BTreeMap<String, String>;
+
+/// Devices by name.
+pub type Devices = BTreeMap<String, Settings>;
+
+/// An instance: `Instance` of `shared/api/instance.go`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Instance {
+    /// Its name, unique in its project.
+    #[serde(deserialize_with = "or_empty")]
+    pub name: String,
+    /// `container` or `virtual-machine`.
+    #[serde(rename = "type", deserialize_with = "or_empty")]
+    pub kind: String,
+    /// `x86_64`
+    #[serde(deserialize_with = "or_empty")]
+    pub architecture: String,
+    /// What people say of it.
+    #[serde(deserialize_with = "or_empty")]
+    pub description: String,
+    /// `Running`, `Stopped`, `Frozen`, …
+    #[serde(deserialize_with = "or_empty")]
+    pub status: String,
+    /// Whether it is deleted when it stops.
+    pub ephemeral: bool,
+    /// Its own configuration, without what profiles give.
+    #[serde(deserialize_with = "or_empty")]
+    pub config: Settings,
+    /// Its own devices.
+    #[serde(deserialize_with = "or_empty")]
+    pub devices: Devices,
+    /// With what profiles give.
+    #[serde(deserialize_with = "or_empty")]
+    pub expanded_config: Settings,
+    /// With what profiles give.
+    #[serde(deserialize_with = "or_empty")]
+    pub expanded_devices: Devices,
+    /// In the order in which they apply.
+    #[serde(deserialize_with = "or_empty")]
+    pub profiles: Vec<String>,
+}
+
+impl Instance {
+    /// Whether anything of it runs: it is neither stopped nor broken.
+    pub fn is_running(&self) -> bool {
+        !matches!(self.status.as_str(), "Stopped" | "Error")
+    }
+}
+
+/// A snapshot of an instance: `InstanceSnapshot` of `shared/api/instance_snapshot.go`; it has the configuration of then.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct InstanceSnapshot {
+    /// Its name, without that of the instance.
+    #[serde(deserialize_with = "or_empty")]
+    pub name: String,
+    /// When it was made, by the clock of the server it was made on.
+    pub created_at: DateTime<Utc>,
+    /// As [`Instance::config`].
+    #[serde(deserialize_with = "or_empty")]
+    pub config: Settings,
+    /// As [`Instance::devices`].
+    #[serde(deserialize_with = "or_empty")]
+    pub devices: Devices,
+    /// As [`Instance::profiles`].
+    #[serde(deserialize_with = "or_empty")]
+    pub profiles: Vec<String>,
+    /// As [`Instance::architecture`].
+    #[serde(deserialize_with = "or_empty")]
+    pub architecture: String,
+    /// As [`Instance::ephemeral`].
+    pub ephemeral: bool,
+    /// In bytes on its disk; 0 or less: not known.
+    pub size: i64,
+}
+
+/// A custom volume: `StorageVolume` of `shared/api/storage_pool_volume.go`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Volume {
+    /// Its name, unique in its pool and project.
+    #[serde(deserialize_with = "or_empty")]
+    pub name: String,
+    /// `filesystem`, `block` or `iso`.
+    #[serde(deserialize_with = "or_empty")]
+    pub content_type: String,
+    /// What people say of it.
+    #[serde(deserialize_with = "or_empty")]
+    pub description: String,
+    /// Its configuration.
+    #[serde(deserialize_with = "or_empty")]
+    pub config: Settings,
+    /// Paths of the API: `/1.0/instances/c1?project=p`.
+    #[serde(deserialize_with = "or_empty")]
+    pub used_by: Vec<String>,
+    /// The project it is in, which is `default` where a project has no volumes of its own.
+    #[serde(deserialize_with = "or_empty")]
+    pub project: String,
+}
+
+/// A snapshot of a custom volume: `StorageVolumeSnapshot` of `shared/api/storage_pool_volume_snapshot.go`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct VolumeSnapshot {
+    /// Its name, without that of the volume; some versions put `VOLUME/` before it.
+    #[serde(deserialize_with = "or_empty")]
+    pub name: String,
+    /// When it was made, by the clock of the server it was made on.
+    pub created_at: DateTime<Utc>,
+    /// As [`Volume::config`].
+    #[serde(deserialize_with = "or_empty")]
+    pub config: Settings,
+    /// As [`Volume::description`].
+    #[serde(deserialize_with = "or_empty")]
+    pub description: String,
+}
+
+/// A storage pool.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct Pool {
+    /// Its name.
+    #[serde(deserialize_with = "or_empty")]
+    pub name: String,
+    /// `dir`, `btrfs`, `zfs`, `lvm`, `ceph`, …
+    #[serde(deserialize_with = "or_empty")]
+    pub driver: String,
+}
+
+fn or_empty<'de, D: Deserializer<'de>, T: Default + Deserialize<'de>>(deserializer: D) -> Result<T, D::Error> {
+    Ok(Option::deserialize(deserializer)?.unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn null_is_empty() {
+        let text = r#"{"name":"c1","type":"container","config":null,"devices":null,"profiles":null,"status":"Frozen"}"#;
+        let instance: Instance = serde_json::from_str(text).unwrap();
+        assert_eq!((instance.name.as_str(), instance.kind.as_str()), ("c1", "container"));
+        assert!(instance.config.is_empty() && instance.devices.is_empty() && instance.is_running());
+    }
+}

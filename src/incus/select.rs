@@ -1,0 +1,204 @@
+//! Which instances and custom volumes of the source are items, and what the configuration says of each.
+
+use anyhow::{Context, Result, anyhow, bail};
+
+use super::api::Server;
+use super::model::{Instance, Pool, Volume};
+use crate::config::{IncusConfig, IncusProject, NameGlob};
+use crate::error::hinted;
+
+/// An instance or a custom volume: what has snapshots, and replicas of its own.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Subject {
+    /// The project that it is asked for in, on both servers.
+    pub project: String,
+    /// The pool of the source that a custom volume is on; `None` for an instance.
+    pub pool: Option<String>,
+    /// Its name.
+    pub name: String,
+}
+
+impl Subject {
+    /// The id of the item: `incus.lab/default/instance/vm1`; `source` is `incus.lab`.
+    pub fn id(&self, source: &str) -> String {
+        format!("{source}/{}/{}/{}", self.project, self.kind(), self.name)
+    }
+
+    /// `instance` or `volume`.
+    pub fn kind(&self) -> &'static str {
+        if self.pool.is_some() { "volume" } else { "instance" }
+    }
+
+    /// The parts of its path in the API, with `rest` behind them.
+    pub fn path<'p>(&'p self, rest: &[&'p str]) -> Vec<&'p str> {
+        let begin = match &self.pool {
+            Some(pool) => vec!["storage-pools", pool, "volumes", "custom", &self.name],
+            None => vec!["instances", &self.name],
+        };
+        begin.into_iter().chain(rest.iter().copied()).collect()
+    }
+}
+
+/// A subject that is backed up.
+#[derive(Debug, Clone)]
+pub struct Selected {
+    /// Which.
+    pub subject: Subject,
+    /// The instance, as the source has it; `None` for a volume.
+    pub instance: Option<Instance>,
+    /// The volume, as the source has it; `None` for an instance.
+    pub volume: Option<Volume>,
+    /// The pool of the target that an instance's root disk is put on, when it is another than the source's.
+    pub target_pool: Option<String>,
+    /// Devices that the copy does not get.
+    pub exclude_devices: Vec<String>,
+    /// Whether the instance is stopped while its snapshot is made.
+    pub stop: bool,
+}
+
+/// All that the configuration names and the source has, volumes before instances in each project. `id`: `incus.lab`.
+///
+/// # Errors
+///
+/// When the source cannot be asked, a name without wildcards is not there, or one item would be two volumes.
+pub fn selected(source: &Server, id: &str, config: &IncusConfig) -> Result<Vec<Selected>> {
+    let mut all = Vec::new();
+    for project in &config.projects {
+        let context = || format!("list what is in the project {} of {id}", project.name);
+        all.extend(volumes(source, project).with_context(context)?);
+        all.extend(instances(source, project).with_context(context)?);
+    }
+    Ok(all)
+}
+
+fn instances(source: &Server, project: &IncusProject) -> Result<Vec<Selected>> {
+    if project.instances.is_empty() {
+        return Ok(Vec::new());
+    }
+    let there = list_instances(source, &project.name)?;
+    for wanted in project.instances.iter().map(|entry| &entry.name) {
+        must_be_there(wanted, "instance", there.iter().map(|instance| instance.name.as_str()), project)?;
+    }
+    let mut selected = Vec::new();
+    for instance in there {
+        // Of several that mean it, a name says more than a glob.
+        let means = |entry: &&crate::config::IncusInstances| entry.name.matches(&instance.name);
+        let mut entries = project.instances.iter().filter(means);
+        let Some(entry) = entries.clone().find(|entry| entry.name.glob.is_none()).or_else(|| entries.next()) else {
+            continue;
+        };
+        if is_excluded(project, &format!("instance/{}", instance.name)) {
+            continue;
+        }
+        selected.push(Selected {
+            subject: Subject { project: project.name.clone(), pool: None, name: instance.name.clone() },
+            target_pool: entry.pool.clone(),
+            exclude_devices: entry.exclude_devices.clone(),
+            stop: entry.stop,
+            instance: Some(instance),
+            volume: None,
+        });
+    }
+    Ok(selected)
+}
+
+fn volumes(source: &Server, project: &IncusProject) -> Result<Vec<Selected>> {
+    if project.volumes.is_empty() {
+        return Ok(Vec::new());
+    }
+    let there = list_volumes(source, &project.name)?;
+    for entry in &project.volumes {
+        let in_pool = there.iter().filter(|(pool, _)| entry.pool.as_ref().is_none_or(|wanted| wanted == pool));
+        must_be_there(&entry.name, "volume", in_pool.map(|(_, volume)| volume.name.as_str()), project)?;
+    }
+    let mut selected: Vec<Selected> = Vec::new();
+    for (pool, volume) in there {
+        let means = |entry: &&crate::config::IncusVolumes| {
+            entry.name.matches(&volume.name) && entry.pool.as_ref().is_none_or(|wanted| *wanted == pool)
+        };
+        if !project.volumes.iter().any(|entry| means(&entry))
+            || is_excluded(project, &format!("volume/{}", volume.name))
+        {
+            continue;
+        }
+        if let Some(twin) = selected.iter().find(|other| other.subject.name == volume.name) {
+            let other = twin.subject.pool.as_deref().unwrap_or_default();
+            let text = format!(
+                "there is a volume {} in the pool {other} and one in {pool}: one item cannot be both",
+                volume.name
+            );
+            return Err(hinted(anyhow!(text), "Give `pool` with the name, or exclude it."));
+        }
+        selected.push(Selected {
+            subject: Subject { project: project.name.clone(), pool: Some(pool), name: volume.name.clone() },
+            instance: None,
+            volume: Some(volume),
+            target_pool: None,
+            exclude_devices: Vec::new(),
+            stop: false,
+        });
+    }
+    Ok(selected)
+}
+
+/// All instances of a project, by name.
+pub fn list_instances(server: &Server, project: &str) -> Result<Vec<Instance>> {
+    let mut all: Vec<Instance> =
+        server.call("GET", &["instances"]).project(project).query("recursion", "1").get().context("list instances")?;
+    all.iter().try_for_each(|instance| check_name(&instance.name))?;
+    all.sort_by(|a, b| a.name.cmp(&b.name));
+    Ok(all)
+}
+
+/// All custom volumes of a project with the pools they are on, by pool and name.
+pub fn list_volumes(server: &Server, project: &str) -> Result<Vec<(String, Volume)>> {
+    let mut pools: Vec<Pool> =
+        server.call("GET", &["storage-pools"]).query("recursion", "1").get().context("list storage pools")?;
+    pools.sort_by(|a, b| a.name.cmp(&b.name));
+    let mut all = Vec::new();
+    for pool in pools {
+        check_name(&pool.name)?;
+        let call = server.call("GET", &["storage-pools", &pool.name, "volumes", "custom"]);
+        let mut volumes: Vec<Volume> = call
+            .project(project)
+            .query("recursion", "1")
+            .get()
+            .with_context(|| format!("list volumes of {}", pool.name))?;
+        volumes.iter().try_for_each(|volume| check_name(&volume.name))?;
+        volumes.sort_by(|a, b| a.name.cmp(&b.name));
+        all.extend(volumes.into_iter().map(|volume| (pool.name.clone(), volume)));
+    }
+    Ok(all)
+}
+
+/// Names become parts of ids and of paths; what a server says need not be true.
+pub fn check_name(name: &str) -> Result<()> {
+    if name.is_empty() || name.starts_with('.') || name.contains(['/', '\\']) || name.chars().any(char::is_control) {
+        bail!("`{}` cannot be a name", crate::output::printable(name.as_ref()));
+    }
+    Ok(())
+}
+
+fn is_excluded(project: &IncusProject, name: &str) -> bool {
+    project.exclude.iter().any(|exclude| exclude.matches(name))
+}
+
+fn must_be_there<'n>(
+    wanted: &NameGlob,
+    kind: &str,
+    mut there: impl Iterator<Item = &'n str> + Clone,
+    project: &IncusProject,
+) -> Result<()> {
+    if wanted.glob.is_some() || there.clone().any(|name| name == wanted.text) {
+        return Ok(());
+    }
+    let near = crate::config::nearest(&wanted.text, there.by_ref());
+    let hint = match near {
+        Some(near) => format!("Did you mean `{near}`?"),
+        None => format!(
+            "`holdall discover incus` lists what there is. If it is gone for good, take it out of the project {}.",
+            project.name
+        ),
+    };
+    Err(hinted(anyhow!("there is no {kind} {}", wanted.text), hint))
+}
