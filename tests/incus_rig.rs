@@ -48,6 +48,7 @@ fn instances_and_volumes_hold_what_was_written_also_after_the_server_was_killed(
     assert_eq!(server.query("/1.0/instances/c1")["status"], "Running");
     assert_eq!(server.read_instance("c1", "/root/kept"), "kept\n");
     server.incus(["stop", "c1"]);
+    assert_eq!(server.incus(["file", "pull", "c1/root/kept", "-"]), "kept");
     assert_eq!(server.read_instance("c1", "/root/kept"), "kept\n");
 }
 

@@ -211,11 +211,16 @@ impl Incusd {
     }
 
     /// A file of an instance that runs or not; `name` may be `PROJECT/NAME`.
+    ///
+    /// Read from the pool: `incus file pull` leaves a process that holds the pool for ten seconds.
     #[track_caller]
     pub fn read_instance(&self, name: &str, file: &str) -> String {
-        let (project, name) = in_project(name);
-        let place = format!("{name}/{}", file.trim_start_matches('/'));
-        self.try_incus(["file", "pull", "--project", project, &place, "-"]).code(0).stdout
+        let folder = match in_project(name) {
+            ("default", name) => name.to_owned(),
+            (project, name) => format!("{project}_{name}"),
+        };
+        let root = self.dir().join("containers").join(folder).join("rootfs");
+        read(&root.join(file.trim_start_matches('/')))
     }
 
     /// Makes a custom volume, and fills it with what this script of the machine's own shell does in it; `name` may be `PROJECT/NAME`.
@@ -243,8 +248,7 @@ impl Incusd {
     /// A file of a custom volume; `name` may be `PROJECT/NAME`.
     #[track_caller]
     pub fn read_volume(&self, pool: &str, name: &str, file: &str) -> String {
-        let path = self.volume_path(pool, name).join(file.trim_start_matches('/'));
-        fs::read_to_string(&path).unwrap_or_else(|error| panic!("read {path:?}: {error}"))
+        read(&self.volume_path(pool, name).join(file.trim_start_matches('/')))
     }
 
     /// Where the content of a custom volume lies; `name` may be `PROJECT/NAME`.
@@ -332,6 +336,11 @@ impl Incusd {
         for project in names {
             asked(&["stop", "--all", "--force", "--project", project]);
         }
+        // What gives files of instances to clients goes on for ten seconds after the last one, and would be waited for.
+        self.end_others(|id| {
+            let command = fs::read(format!("/proc/{}/cmdline", id.as_raw_nonzero())).unwrap_or_default();
+            String::from_utf8_lossy(&command).contains("forkfile")
+        });
         let mut shutdown = incusd(self.root());
         shutdown.args(["shutdown", "--force", "--timeout=20"]).stdout(Stdio::null()).stderr(Stdio::null());
         let _ = shutdown.status();
@@ -341,16 +350,31 @@ impl Incusd {
         }
     }
 
-    /// The processes that work for this server, but not the server: those that hold its containers.
+    /// The processes that work for this server, but not the server: those that hold its containers, or files of them.
     fn others(&self) -> Vec<Pid> {
         let own = self.dir();
+        let own = own.to_str().unwrap_or_default();
+        let names_own = |file: String| String::from_utf8_lossy(&fs::read(file).unwrap_or_default()).contains(own);
         let ids = fs::read_dir("/proc").into_iter().flatten().flatten();
-        let ids = ids.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
-        let names_own = |id: &i32| {
-            let command = fs::read(format!("/proc/{id}/cmdline")).unwrap_or_default();
-            String::from_utf8_lossy(&command).contains(own.to_str().unwrap_or_default())
-        };
-        ids.filter(names_own).filter_map(Pid::from_raw).collect()
+        let ids = ids.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
+        // Those that hold containers have named themselves after the folder; helpers of the server have only its environment.
+        let ids = ids.filter(|id| names_own(format!("/proc/{id}/cmdline")) || names_own(format!("/proc/{id}/environ")));
+        let server = self.daemon.id();
+        ids.filter_map(Pid::from_raw).filter(|id| *id != server).collect()
+    }
+
+    fn end_others(&self, which: impl Fn(Pid) -> bool) {
+        let begun = Instant::now();
+        while begun.elapsed() < Duration::from_secs(10) {
+            let others: Vec<Pid> = self.others().into_iter().filter(|id| which(*id)).collect();
+            if others.is_empty() {
+                return;
+            }
+            for process in others {
+                let _ = kill_process(process, Signal::KILL);
+            }
+            thread::sleep(POLL_EVERY);
+        }
     }
 }
 
@@ -364,17 +388,7 @@ impl Drop for Incusd {
             self.end();
         }
         self.daemon.kill();
-        let begun = Instant::now();
-        while begun.elapsed() < Duration::from_secs(10) {
-            let others = self.others();
-            if others.is_empty() {
-                break;
-            }
-            for process in others {
-                let _ = kill_process(process, Signal::KILL);
-            }
-            thread::sleep(POLL_EVERY);
-        }
+        self.end_others(|_| true);
         for bridge in self.bridges.lock().into_iter().flat_map(|bridges| bridges.clone()) {
             quietly(Command::new("ip").args(["link", "delete", &bridge]));
         }
@@ -432,6 +446,11 @@ fn launch(root: &Path) -> Daemon {
 /// `PROJECT/NAME`, or a name in the default project.
 fn in_project(name: &str) -> (&str, &str) {
     name.split_once('/').unwrap_or(("default", name))
+}
+
+#[track_caller]
+fn read(path: &Path) -> String {
+    fs::read_to_string(path).unwrap_or_else(|error| panic!("read {path:?}: {error}"))
 }
 
 fn run(command: &mut Command) -> Outcome {
