@@ -36,7 +36,8 @@ impl Daemon {
         Self::start_with("TERM", command, log)
     }
 
-    fn start_with(signal: &str, command: Command, log: &Path) -> Self {
+    /// The same with the signal that the program gets when the test is killed.
+    pub fn start_with(signal: &str, command: Command, log: &Path) -> Self {
         let shown = format!("{command:?}");
         let file = File::create(log).unwrap();
         // `Drop` does not run in a test that is killed: the kernel then ends what it has started.

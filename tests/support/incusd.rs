@@ -1,0 +1,463 @@
+//! An Incus server of a test's own: Debian's incusd with its own folder, client and loopback port, ended with the test.
+//!
+//! It has two pools, [`LOCAL`] (btrfs, in a file) and [`PLAIN`] (a folder), an image [`IMAGE`] of the static busybox, and a default
+//! profile that has only a root disk: no container has a network unless a test gives it one. Both servers of a [`Pair`] have the
+//! very same image.
+//!
+//! A test that ends, also by a panic, leaves nothing. When the test itself is killed, the kernel tells the server that power
+//! fails: it stops its containers and ends. What then stays is the folder `holdall-incus-*` in the folder for temporary files
+//! with the pool mounted in it; a test that was killed after it had killed its server leaves the containers as well.
+
+use std::ffi::OsStr;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+use tempfile::TempDir;
+
+use super::daemon::{Daemon, free_ports};
+use super::outcome::Outcome;
+
+/// The image that every server of a test has: busybox.
+pub const IMAGE: &str = "bb";
+/// The pool that the default profile names: btrfs, which copies only what has changed.
+pub const LOCAL: &str = "local";
+/// The pool without snapshots of its own: a folder.
+pub const PLAIN: &str = "plain";
+
+const INCUSD: &str = "/usr/libexec/incus/incusd";
+
+/// What the image can run.
+const APPLETS: [&str; 20] = [
+    "sh", "sleep", "cat", "echo", "ls", "touch", "rm", "mkdir", "date", "dd", "ln", "sync", "test", "chown", "chmod",
+    "mv", "mknod", "kill", "true", "stat",
+];
+
+/// The first process of a container: ends at once when it is asked to.
+const INIT: &str = "#!/bin/sh\ntrap 'exit 0' PWR TERM INT\nwhile :; do sleep 1000 & wait $!; done\n";
+
+/// How long a server may take to end by itself.
+const END_WITHIN: Duration = Duration::from_secs(60);
+const POLL_EVERY: Duration = Duration::from_millis(20);
+
+/// A running server.
+#[derive(Debug)]
+pub struct Incusd {
+    daemon: Daemon,
+    port: u16,
+    clients: AtomicU32,
+    bridges: Mutex<Vec<String>>,
+    root: TempDir,
+}
+
+impl Incusd {
+    /// A server that has the two pools, the image, and nothing else.
+    pub fn start() -> Self {
+        Self::with(&[])
+    }
+
+    /// The same, with further settings of the server: `("core.https_trusted_proxy", "…")`.
+    pub fn with(settings: &[(&str, &str)]) -> Self {
+        let server = Self::begun();
+        server.set_up(settings);
+        server
+    }
+
+    /// A server that has been started by the calling thread; it may not be ready.
+    ///
+    /// The kernel ends what a test has started when the thread ends that started it, not when the process does.
+    fn begun() -> Self {
+        let root = tempfile::Builder::new().prefix("holdall-incus-").tempdir().unwrap();
+        // The ids of containers pass through here to their own files.
+        fs::set_permissions(root.path(), Permissions::from_mode(0o711)).unwrap();
+        fs::create_dir_all(root.path().join("client")).unwrap();
+        let [port] = free_ports();
+        let daemon = launch(root.path());
+        Self { daemon, port, clients: AtomicU32::new(0), bridges: Mutex::default(), root }
+    }
+
+    fn set_up(&self, settings: &[(&str, &str)]) {
+        self.wait_ready();
+        let mut config = serde_json::json!({
+            "core.https_address": format!("127.0.0.1:{}", self.port),
+            "images.auto_update_interval": "0",
+        });
+        for (key, value) in settings {
+            config[*key] = Value::from(*value);
+        }
+        let preseed = serde_json::json!({
+            "config": config,
+            "storage_pools": [
+                { "name": LOCAL, "driver": "btrfs", "config": { "size": "1GiB" } },
+                { "name": PLAIN, "driver": "dir" },
+            ],
+            "profiles": [
+                { "name": "default", "devices": { "root": { "type": "disk", "path": "/", "pool": LOCAL } } },
+            ],
+        });
+        let file = self.root().join("preseed.json");
+        fs::write(&file, preseed.to_string()).unwrap();
+        run(self.client().args(["admin", "init", "--preseed"]).stdin(fs::File::open(file).unwrap())).code(0);
+        self.incus(["image", "import", self.image().to_str().unwrap(), "--alias", IMAGE]);
+    }
+
+    /// Makes the image; the same bytes every time, so that every server knows it by the same fingerprint.
+    fn image(&self) -> PathBuf {
+        let image = self.root().join("image");
+        let root = image.join("rootfs");
+        for folder in ["bin", "data", "dev", "etc", "proc", "root", "sbin", "sys", "tmp", "var"] {
+            fs::create_dir_all(root.join(folder)).unwrap();
+        }
+        fs::copy("/bin/busybox", root.join("bin/busybox")).unwrap();
+        for applet in APPLETS {
+            symlink("busybox", root.join("bin").join(applet)).unwrap();
+        }
+        fs::write(root.join("sbin/init"), INIT).unwrap();
+        fs::set_permissions(root.join("sbin/init"), Permissions::from_mode(0o755)).unwrap();
+        let metadata = "architecture: x86_64\ncreation_date: 1700000000\nproperties:\n  description: busybox\n";
+        fs::write(image.join("metadata.yaml"), metadata.replace("x86_64", std::env::consts::ARCH)).unwrap();
+        let file = self.root().join("image.tar");
+        let mut tar = Command::new("tar");
+        tar.arg("-C").arg(&image).arg("-cf").arg(&file);
+        tar.args(["--sort=name", "--mtime=@1700000000", "--owner=0", "--group=0", "--numeric-owner"]);
+        run(tar.args(["metadata.yaml", "rootfs"])).code(0);
+        file
+    }
+
+    /// Its own folder; nothing of the machine's is used.
+    pub fn root(&self) -> &Path {
+        self.root.path()
+    }
+
+    /// The folder of the server, `INCUS_DIR`: `server.crt`, `unix.socket`, `storage-pools`.
+    pub fn dir(&self) -> PathBuf {
+        self.root().join("incus")
+    }
+
+    /// The port on 127.0.0.1.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Where it is, as in a configuration.
+    pub fn url(&self) -> String {
+        format!("https://127.0.0.1:{}", self.port)
+    }
+
+    /// Runs Incus's own client; what it says is for the caller to judge.
+    pub fn try_incus<S: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = S>) -> Outcome {
+        run(self.client().args(arguments).stdin(Stdio::null()))
+    }
+
+    /// Runs Incus's own client, which must succeed, and returns what it prints without the blanks at its ends.
+    #[track_caller]
+    pub fn incus<S: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = S>) -> String {
+        self.try_incus(arguments).code(0).stdout.trim().to_owned()
+    }
+
+    fn client(&self) -> Command {
+        let mut command = Command::new("incus");
+        self.as_client(&mut command);
+        command
+    }
+
+    fn as_client<'a>(&self, command: &'a mut Command) -> &'a mut Command {
+        let own = self.root().join("client");
+        command.env("INCUS_DIR", self.dir()).env("HOME", &own).env("INCUS_CONF", own);
+        for name in ["INCUS_SOCKET", "INCUS_PROJECT", "INCUS_REMOTE"] {
+            command.env_remove(name);
+        }
+        command
+    }
+
+    /// What the server answers to `GET` of a path, without the envelope: `/1.0/instances?recursion=1`.
+    #[track_caller]
+    pub fn query(&self, path: &str) -> Value {
+        self.try_incus(["query", path]).code(0).json()
+    }
+
+    /// A token with which one client can make itself trusted; `options` as `incus config trust add` takes them.
+    #[track_caller]
+    pub fn token(&self, options: &[&str]) -> String {
+        let client = format!("client{}", self.clients.fetch_add(1, Ordering::Relaxed));
+        let said = self.incus(["config", "trust", "add", &client].iter().chain(options));
+        said.lines().next_back().unwrap().to_owned()
+    }
+
+    /// Starts a container of [`IMAGE`]; `options` as `incus launch` takes them.
+    #[track_caller]
+    pub fn launch(&self, name: &str, options: &[&str]) {
+        self.incus(["launch", IMAGE, name].iter().chain(options));
+    }
+
+    /// Makes a container of [`IMAGE`] that has not run yet.
+    #[track_caller]
+    pub fn create(&self, name: &str, options: &[&str]) {
+        self.incus(["create", IMAGE, name].iter().chain(options));
+    }
+
+    /// Runs a script in a container, which must succeed; `name` may be `PROJECT/NAME`.
+    #[track_caller]
+    pub fn exec(&self, name: &str, script: &str) -> String {
+        let (project, name) = in_project(name);
+        self.incus(["exec", "--project", project, name, "--", "sh", "-ec", script])
+    }
+
+    /// A file of an instance that runs or not; `name` may be `PROJECT/NAME`.
+    ///
+    /// Read from the pool: `incus file pull` leaves a process that holds the pool for ten seconds.
+    #[track_caller]
+    pub fn read_instance(&self, name: &str, file: &str) -> String {
+        let folder = match in_project(name) {
+            ("default", name) => name.to_owned(),
+            (project, name) => format!("{project}_{name}"),
+        };
+        let root = self.dir().join("containers").join(folder).join("rootfs");
+        read(&root.join(file.trim_start_matches('/')))
+    }
+
+    /// Makes a custom volume, and fills it with what this script of the machine's own shell does in it; `name` may be `PROJECT/NAME`.
+    #[track_caller]
+    pub fn volume(&self, pool: &str, name: &str, script: &str) {
+        let (project, own) = in_project(name);
+        self.incus(["storage", "volume", "create", "--project", project, pool, own]);
+        self.in_volume(pool, name, script);
+    }
+
+    /// Runs a script of the machine's own shell in a custom volume, as the user that a container would call root.
+    #[track_caller]
+    pub fn in_volume(&self, pool: &str, name: &str, script: &str) -> String {
+        let folder = self.volume_path(pool, name);
+        // A volume that a container has used may have been given to the ids of containers.
+        let owner = fs::metadata(&folder).unwrap_or_else(|error| panic!("{folder:?}: {error}"));
+        let mut command = Command::new("setpriv");
+        if owner.uid() != 0 {
+            command.args([format!("--reuid={}", owner.uid()), format!("--regid={}", owner.gid())]);
+            command.arg("--clear-groups");
+        }
+        run(command.args(["--", "sh", "-ec", script]).current_dir(folder)).code(0).stdout
+    }
+
+    /// A file of a custom volume; `name` may be `PROJECT/NAME`.
+    #[track_caller]
+    pub fn read_volume(&self, pool: &str, name: &str, file: &str) -> String {
+        read(&self.volume_path(pool, name).join(file.trim_start_matches('/')))
+    }
+
+    /// Where the content of a custom volume lies; `name` may be `PROJECT/NAME`.
+    pub fn volume_path(&self, pool: &str, name: &str) -> PathBuf {
+        let (project, name) = in_project(name);
+        self.dir().join("storage-pools").join(pool).join("custom").join(format!("{project}_{name}"))
+    }
+
+    /// The names of the snapshots of an `instance` (`NAME`) or of a custom `volume` (`POOL/NAME`), sorted.
+    #[track_caller]
+    pub fn snapshots(&self, project: &str, kind: &str, name: &str) -> Vec<String> {
+        let owner = match (kind, name.split_once('/')) {
+            ("instance", None) => format!("instances/{name}"),
+            ("volume", Some((pool, volume))) => format!("storage-pools/{pool}/volumes/custom/{volume}"),
+            _ => panic!("no {kind} is called {name}"),
+        };
+        let answer = self.query(&format!("/1.0/{owner}/snapshots?project={project}"));
+        let last = |url: &Value| url.as_str().unwrap().rsplit('/').next().unwrap().to_owned();
+        let mut names: Vec<String> = answer.as_array().unwrap().iter().map(last).collect();
+        names.sort();
+        names
+    }
+
+    /// Makes a bridge without addresses, and returns its name: `name` and something that no other test has, at most 15 bytes.
+    ///
+    /// Bridges of all servers are in the one network namespace of this machine.
+    #[track_caller]
+    pub fn bridge(&self, name: &str) -> String {
+        let mut bridges = self.bridges.lock().unwrap();
+        let name = format!("{name}{:x}", self.port);
+        self.incus(["network", "create", &name, "--type=bridge", "ipv4.address=none", "ipv6.address=none"]);
+        bridges.push(name.clone());
+        name
+    }
+
+    /// Its process.
+    pub fn pid(&self) -> i32 {
+        self.daemon.id().as_raw_nonzero().get()
+    }
+
+    /// The process of the server, with its log.
+    pub fn daemon(&mut self) -> &mut Daemon {
+        &mut self.daemon
+    }
+
+    /// Ends the server at once, as a crash would; its containers go on.
+    pub fn kill(&mut self) {
+        self.daemon.kill();
+    }
+
+    /// Ends the server as the machine does before it is switched off: it stops its containers, and starts them again next time.
+    #[track_caller]
+    pub fn stop_gently(&mut self) {
+        self.daemon.signal(Signal::POWER);
+        self.daemon.wait(END_WITHIN);
+    }
+
+    /// Starts the server again, after it is ended at once if it still runs.
+    pub fn restart(&mut self) {
+        self.daemon.kill();
+        self.daemon = launch(self.root());
+        self.wait_ready();
+    }
+
+    fn wait_ready(&self) {
+        assert!(self.is_ready(), "the server is not ready\n{}", self.daemon.log());
+    }
+
+    fn is_ready(&self) -> bool {
+        let mut waits = incusd(self.root());
+        waits.args(["waitready", "--timeout=90"]).stdout(Stdio::null()).stderr(Stdio::null());
+        waits.status().is_ok_and(|status| status.success())
+    }
+
+    /// Stops all containers and then the server, in the way that leaves no control group and no network.
+    fn end(&mut self) {
+        // Nobody waits for a server that hangs: what it leaves is cleared away after this.
+        let asked = |arguments: &[&str]| {
+            let mut command = Command::new("timeout");
+            command.args(["30", "incus"]).args(arguments).stdin(Stdio::null());
+            self.as_client(&mut command).output().map(|output| output.stdout).unwrap_or_default()
+        };
+        let projects: Value = serde_json::from_slice(&asked(&["query", "/1.0/projects"])).unwrap_or_default();
+        let names = projects.as_array().into_iter().flatten().filter_map(|url| url.as_str()?.rsplit('/').next());
+        for project in names {
+            asked(&["stop", "--all", "--force", "--project", project]);
+        }
+        // What gives files of instances to clients goes on for ten seconds after the last one, and would be waited for.
+        self.end_others(|id| {
+            let command = fs::read(format!("/proc/{}/cmdline", id.as_raw_nonzero())).unwrap_or_default();
+            String::from_utf8_lossy(&command).contains("forkfile")
+        });
+        let mut shutdown = incusd(self.root());
+        shutdown.args(["shutdown", "--force", "--timeout=20"]).stdout(Stdio::null()).stderr(Stdio::null());
+        let _ = shutdown.status();
+        let begun = Instant::now();
+        while self.daemon.is_running() && begun.elapsed() < Duration::from_secs(5) {
+            thread::sleep(POLL_EVERY);
+        }
+    }
+
+    /// The processes that work for this server, but not the server: those that hold its containers, or files of them.
+    fn others(&self) -> Vec<Pid> {
+        let own = self.dir();
+        let own = own.to_str().unwrap_or_default();
+        let names_own = |file: String| String::from_utf8_lossy(&fs::read(file).unwrap_or_default()).contains(own);
+        let ids = fs::read_dir("/proc").into_iter().flatten().flatten();
+        let ids = ids.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
+        // Those that hold containers have named themselves after the folder; helpers of the server have only its environment.
+        let ids = ids.filter(|id| names_own(format!("/proc/{id}/cmdline")) || names_own(format!("/proc/{id}/environ")));
+        let server = self.daemon.id();
+        ids.filter_map(Pid::from_raw).filter(|id| *id != server).collect()
+    }
+
+    fn end_others(&self, which: impl Fn(Pid) -> bool) {
+        let begun = Instant::now();
+        while begun.elapsed() < Duration::from_secs(10) {
+            let others: Vec<Pid> = self.others().into_iter().filter(|id| which(*id)).collect();
+            if others.is_empty() {
+                return;
+            }
+            for process in others {
+                let _ = kill_process(process, Signal::KILL);
+            }
+            thread::sleep(POLL_EVERY);
+        }
+    }
+}
+
+impl Drop for Incusd {
+    fn drop(&mut self) {
+        if !self.daemon.is_running() && !self.others().is_empty() {
+            self.daemon = launch(self.root());
+            self.is_ready();
+        }
+        if self.daemon.is_running() {
+            self.end();
+        }
+        self.daemon.kill();
+        self.end_others(|_| true);
+        for bridge in self.bridges.lock().into_iter().flat_map(|bridges| bridges.clone()) {
+            quietly(Command::new("ip").args(["link", "delete", &bridge]));
+        }
+        let own = self.root().to_str().unwrap_or_default().to_owned();
+        let table = fs::read_to_string("/proc/self/mounts").unwrap_or_default();
+        let mounted = table.lines().filter_map(|line| line.split(' ').nth(1)).filter(|at| at.starts_with(&own));
+        for at in mounted.collect::<Vec<_>>().into_iter().rev() {
+            quietly(Command::new("umount").args(["-l", at]));
+        }
+        // A loop device goes with its mount; one whose mount did not come about stays.
+        let loops = Command::new("losetup").args(["--list", "--noheadings", "--output=NAME,BACK-FILE"]).output();
+        let loops = loops.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default();
+        for (device, file) in loops.lines().filter_map(|line| line.split_once(char::is_whitespace)) {
+            if file.trim().starts_with(&own) {
+                quietly(Command::new("losetup").args(["--detach", device]));
+            }
+        }
+    }
+}
+
+/// Two servers that do not know each other.
+#[derive(Debug)]
+pub struct Pair {
+    /// The one whose instances are saved.
+    pub source: Incusd,
+    /// The one that gets the copies.
+    pub target: Incusd,
+}
+
+impl Pair {
+    /// Starts both at the same time.
+    pub fn start() -> Self {
+        let pair = Self { source: Incusd::begun(), target: Incusd::begun() };
+        thread::scope(|scope| {
+            scope.spawn(|| pair.source.set_up(&[]));
+            pair.target.set_up(&[]);
+        });
+        pair
+    }
+}
+
+fn incusd(root: &Path) -> Command {
+    let mut command = Command::new(INCUSD);
+    command.env("INCUS_DIR", root.join("incus")).env_remove("INCUS_SOCKET").stdin(Stdio::null());
+    command
+}
+
+/// Starts the server; the caller's thread must live as long as the server shall.
+fn launch(root: &Path) -> Daemon {
+    let mut command = incusd(root);
+    command.args(["--group", "root"]).current_dir(root);
+    Daemon::start_with("PWR", command, &root.join("incusd.log"))
+}
+
+/// `PROJECT/NAME`, or a name in the default project.
+fn in_project(name: &str) -> (&str, &str) {
+    name.split_once('/').unwrap_or(("default", name))
+}
+
+#[track_caller]
+fn read(path: &Path) -> String {
+    fs::read_to_string(path).unwrap_or_else(|error| panic!("read {path:?}: {error}"))
+}
+
+fn run(command: &mut Command) -> Outcome {
+    let shown = format!("{command:?}");
+    Outcome::new(shown, command.output().unwrap())
+}
+
+fn quietly(command: &mut Command) {
+    let _ = command.stdout(Stdio::null()).stderr(Stdio::null()).status();
+}
