@@ -8,9 +8,12 @@ use anyhow::Result;
 use crate::config::IncusConfig;
 
 pub mod api;
+pub mod certificate;
 pub mod credentials;
 pub mod model;
+pub mod onboarding;
 pub mod select;
+pub mod token;
 
 use api::{Role, Server};
 use credentials::Credentials;

@@ -3,9 +3,13 @@
 use anyhow::{Context, Result, anyhow, bail};
 
 use super::api::Server;
-use super::model::{Instance, Pool, Volume};
+use super::model::{Instance, Volume};
 use crate::config::{IncusConfig, IncusProject, NameGlob};
 use crate::error::hinted;
+
+mod pools;
+
+pub use pools::{Project, list_pools, list_projects};
 
 /// An instance or a custom volume: what has snapshots, and replicas of its own.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -152,21 +156,14 @@ pub fn list_instances(server: &Server, project: &str) -> Result<Vec<Instance>> {
 
 /// All custom volumes of a project with the pools they are on, by pool and name.
 pub fn list_volumes(server: &Server, project: &str) -> Result<Vec<(String, Volume)>> {
-    let mut pools: Vec<Pool> =
-        server.call("GET", &["storage-pools"]).query("recursion", "1").get().context("list storage pools")?;
-    pools.sort_by(|a, b| a.name.cmp(&b.name));
     let mut all = Vec::new();
-    for pool in pools {
-        check_name(&pool.name)?;
-        let call = server.call("GET", &["storage-pools", &pool.name, "volumes", "custom"]);
-        let mut volumes: Vec<Volume> = call
-            .project(project)
-            .query("recursion", "1")
-            .get()
-            .with_context(|| format!("list volumes of {}", pool.name))?;
+    for pool in pools::with_volumes_of(server, project)? {
+        let call = server.call("GET", &["storage-pools", &pool, "volumes", "custom"]);
+        let mut volumes: Vec<Volume> =
+            call.project(project).query("recursion", "1").get().with_context(|| format!("list volumes of {pool}"))?;
         volumes.iter().try_for_each(|volume| check_name(&volume.name))?;
         volumes.sort_by(|a, b| a.name.cmp(&b.name));
-        all.extend(volumes.into_iter().map(|volume| (pool.name.clone(), volume)));
+        all.extend(volumes.into_iter().map(|volume| (pool.clone(), volume)));
     }
     Ok(all)
 }
