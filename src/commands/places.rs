@@ -75,25 +75,33 @@ impl Places {
     /// The same, and holds the store before its points are read.
     pub fn look_and(context: &Context, config: &Config, selectors: &[String], hold: Option<Purpose>) -> Result<Self> {
         let asked = replications(config, selectors);
-        let (stored, answers) = thread::scope(|scope| {
+        let (stored, asked) = thread::scope(|scope| {
+            let asked = scope.spawn(|| Self::ask(&asked));
+            (look_at_store(context, config, hold), asked.join())
+        });
+        let mut places = asked.map_err(|_| anyhow!("holdall broke off while Incus servers were asked"))?;
+        let (store, held, points) = stored?;
+        (places.store, places.held) = (store, held);
+        places.points.splice(..0, points);
+        Ok(places)
+    }
+
+    /// Asks the servers of these, all at the same time, and no store.
+    pub fn ask(asked: &[Replication]) -> Self {
+        let answers: Vec<_> = thread::scope(|scope| {
             let asked: Vec<_> = asked
                 .iter()
                 .flat_map(|replication| [Role::Source, Role::Target].map(|role| (replication, role)))
                 .filter(|(replication, role)| *role == Role::Source || replication.config.target.is_some())
-                .map(|(replication, role)| (replication, role, scope.spawn(move || ask(replication, role))))
+                .map(|(replication, role)| (replication, role, scope.spawn(move || look_at(replication, role))))
                 .collect();
-            let stored = look_at_store(context, config, hold);
-            let answers: Vec<_> = asked
-                .into_iter()
-                .map(|(replication, role, asked)| {
-                    let answer = asked.join().unwrap_or_else(|_| Err(anyhow!("holdall broke off while it was asked")));
-                    (replication, role, answer)
-                })
-                .collect();
-            (stored, answers)
+            let asked = asked.into_iter().map(|(replication, role, asked)| {
+                let answer = asked.join().unwrap_or_else(|_| Err(anyhow!("holdall broke off while it was asked")));
+                (replication, role, answer)
+            });
+            asked.collect()
         });
-        let (store, held, points) = stored?;
-        let mut places = Self { held, store, points, servers: Vec::new(), away: Vec::new() };
+        let mut places = Self { held: None, store: None, points: Vec::new(), servers: Vec::new(), away: Vec::new() };
         for (replication, role, answer) in answers {
             match answer {
                 Ok((server, found)) => {
@@ -104,7 +112,7 @@ impl Places {
             }
         }
         pin_common(&mut places.points);
-        Ok(places)
+        places
     }
 
     /// What selectors can mean: see [`super::known_items`], and what the servers have.
@@ -159,7 +167,7 @@ pub fn replications(config: &Config, selectors: &[String]) -> Vec<Replication> {
     incus.filter(|replication| is_meant(&replication.id)).collect()
 }
 
-fn ask(replication: &Replication, role: Role) -> Result<(Server, Vec<Found>)> {
+fn look_at(replication: &Replication, role: Role) -> Result<(Server, Vec<Found>)> {
     let server = replication.server(role)?.ok_or_else(|| anyhow!("{} has no {}", replication.id, role.word()))?;
     let found = ServerTimeline::new(replication, &server).look()?;
     Ok((server, found))

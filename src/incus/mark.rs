@@ -78,7 +78,7 @@ mod tests {
         let value = source("incus.lab/default/instance/vm1", "0123456789abcdef0123");
         assert_eq!(value, "incus.lab/default/instance/vm1 0123456789abcdef");
         let mark = mark(&[(SOURCE, &value), (COPYING, "")]);
-        assert_eq!((mark.item(), mark.copying), (Some("incus.lab/default/instance/vm1"), None));
+        assert_eq!((mark.item(), mark.copying.as_deref()), (Some("incus.lab/default/instance/vm1"), None));
     }
 
     #[test]

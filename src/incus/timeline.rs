@@ -64,8 +64,14 @@ pub struct Found {
     pub is_ours: bool,
 }
 
-/// An item of which something could not be removed, and why.
-pub type NotRemoved = (String, Error);
+/// What came of removing points.
+#[derive(Debug, Default)]
+pub struct Removed {
+    /// How many are gone.
+    pub count: usize,
+    /// The items of which something is left, each with why.
+    pub failed: Vec<(String, Error)>,
+}
 
 impl<'r> ServerTimeline<'r> {
     /// The points on this server of the two.
@@ -164,32 +170,34 @@ impl<'r> ServerTimeline<'r> {
         }
     }
 
-    /// Removes points one by one, and answers of which items some are left. A failure ends its item, and no other.
+    /// Removes points one by one. A failure ends its item, and no other.
     ///
     /// # Errors
     ///
     /// When nothing can be removed at all.
-    pub fn remove_each(&self, points: &[Point]) -> Result<Vec<NotRemoved>> {
+    pub fn remove_each(&self, points: &[Point]) -> Result<Removed> {
         if points.is_empty() {
-            return Ok(Vec::new());
+            return Ok(Removed::default());
         }
         // What is removed is looked for anew: it may have been taken for something else since it was listed.
         let there = self.look()?;
         let there: BTreeMap<String, &Found> =
             there.iter().filter(|one| one.is_ours).map(|one| (one.subject.id(&self.replication.id), one)).collect();
-        let mut failed: Vec<NotRemoved> = Vec::new();
+        let mut removed = Removed::default();
         for point in points {
-            if failed.iter().any(|(item, _)| *item == point.item) {
+            if removed.failed.iter().any(|(item, _)| *item == point.item) {
                 continue;
             }
-            let found = there.get(&point.item).filter(|one| one.points.iter().any(|other| other.id == point.id));
-            if let Some(found) = found
-                && let Err(error) = self.delete(&found.subject, &point.id)
-            {
-                failed.push((point.item.clone(), error));
+            let Some(found) = there.get(&point.item).filter(|one| one.points.iter().any(|other| other.id == point.id))
+            else {
+                continue;
+            };
+            match self.delete(&found.subject, &point.id) {
+                Ok(()) => removed.count += 1,
+                Err(error) => removed.failed.push((point.item.clone(), error)),
             }
         }
-        Ok(failed)
+        Ok(removed)
     }
 
     fn delete(&self, subject: &Subject, snapshot: &str) -> Result<()> {
@@ -213,7 +221,7 @@ impl Timeline for ServerTimeline<'_> {
     }
 
     fn remove(&self, points: &[Point]) -> Result<()> {
-        let failed = self.remove_each(points)?;
+        let failed = self.remove_each(points)?.failed;
         if failed.is_empty() {
             return Ok(());
         }
