@@ -3,6 +3,7 @@
 use anyhow::{Context, Result, anyhow, bail};
 
 use super::api::Server;
+use super::export::is_temporary;
 use super::model::{Instance, Pool, Volume};
 use crate::config::{IncusConfig, IncusProject, NameGlob};
 use crate::error::hinted;
@@ -145,6 +146,7 @@ fn volumes(source: &Server, project: &IncusProject) -> Result<Vec<Selected>> {
 pub fn list_instances(server: &Server, project: &str) -> Result<Vec<Instance>> {
     let mut all: Vec<Instance> =
         server.call("GET", &["instances"]).project(project).query("recursion", "1").get().context("list instances")?;
+    all.retain(|instance| !is_temporary(&instance.name, &instance.config));
     all.iter().try_for_each(|instance| check_name(&instance.name))?;
     all.sort_by(|a, b| a.name.cmp(&b.name));
     Ok(all)
@@ -164,6 +166,7 @@ pub fn list_volumes(server: &Server, project: &str) -> Result<Vec<(String, Volum
             .query("recursion", "1")
             .get()
             .with_context(|| format!("list volumes of {}", pool.name))?;
+        volumes.retain(|volume| !is_temporary(&volume.name, &volume.config));
         volumes.iter().try_for_each(|volume| check_name(&volume.name))?;
         volumes.sort_by(|a, b| a.name.cmp(&b.name));
         all.extend(volumes.into_iter().map(|volume| (pool.name.clone(), volume)));
