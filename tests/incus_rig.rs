@@ -7,7 +7,10 @@ use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::process::Command;
+use std::thread;
+use std::time::{Duration, Instant};
 
+use support::incus_proxy::IncusProxy;
 use support::incusd::{Incusd, LOCAL, PLAIN, Pair};
 
 /// What of a folder is still mounted, attached to a loop device, or run.
@@ -68,6 +71,60 @@ fn a_pair_has_one_image_two_ports_and_bridges_of_its_own() {
     let token = source.token(&["--restricted", "--projects", "lab"]);
     assert_ne!(token, source.token(&[]));
     assert_eq!(source.query("/1.0")["config"]["core.https_address"], source.url().trim_start_matches("https://"));
+}
+
+#[test]
+fn a_proxy_hands_everything_on_but_what_its_rules_name() {
+    let server = Incusd::start();
+    server.launch("c1", &[]);
+    let token = server.token(&[]);
+    server.incus(["remote", "add", "direct", &server.url(), "--accept-certificate", "--token", &token]);
+    let own = server.root().join("client");
+    let proxy = IncusProxy::start(&server, &own.join("client.crt"), &own.join("client.key"));
+    server.incus(["remote", "add", "proxy", &proxy.url(), "--accept-certificate"]);
+    let pinned = |name: &str| fs::read(own.join(format!("servercerts/{name}.crt"))).unwrap();
+    assert_eq!(pinned("proxy"), pinned("direct"));
+
+    proxy.forget();
+    assert_eq!(server.incus(["query", "proxy:/1.0/instances?recursion=0"]), server.incus(["query", "/1.0/instances"]));
+    assert_eq!(proxy.requests(), ["GET /1.0", "GET /1.0/instances?recursion=0"]);
+
+    // A file of more bytes than all buffers hold goes in by a request's body and comes back by a websocket.
+    let file = server.root().join("file");
+    fs::write(&file, vec![b'x'; 8 << 20]).unwrap();
+    server.incus(["file", "push", file.to_str().unwrap(), "proxy:c1/root/file"]);
+    let back = server.try_incus(["exec", "proxy:c1", "--", "cat", "/root/file"]).code(0);
+    assert!(back.bytes == fs::read(&file).unwrap());
+    assert!(proxy.requests().iter().any(|request| request.contains("/websocket?secret=")));
+
+    let ask = || server.try_incus(["query", "proxy:/1.0/projects/default"]);
+    let error = r#"{"type":"error","error":"the disk is full","error_code":500}"#;
+    proxy.answer("GET", "/1.0/*/default", 500, error).times(1);
+    ask().code(1).stderr_has("the disk is full");
+    ask().code(0);
+    proxy.cut("POST", "/1.0/projects");
+    ask().code(0);
+    proxy.cut("GET", "/1.0/projects");
+    ask().code(1).stderr_has("EOF");
+    proxy.clear();
+    ask().code(0);
+
+    proxy.cut_answer("PUT", "/1.0/instances/c1/state", 0);
+    server.try_incus(["pause", "proxy:c1"]).code(1);
+    let is_frozen = || server.query("/1.0/instances/c1")["status"] == "Frozen";
+    let begun = Instant::now();
+    while !is_frozen() {
+        assert!(begun.elapsed() < Duration::from_secs(20), "the server did not hear of it");
+    }
+
+    proxy.hang("GET", "/1.0/projects");
+    thread::scope(|scope| {
+        let asked = scope.spawn(ask);
+        proxy.wait_until_hanging();
+        assert!(!asked.is_finished());
+        proxy.clear();
+        asked.join().unwrap().code(1);
+    });
 }
 
 #[test]

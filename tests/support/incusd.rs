@@ -5,8 +5,8 @@
 //! very same image.
 //!
 //! A test that ends, also by a panic, leaves nothing. When the test itself is killed, the kernel tells the server that power
-//! fails: it stops its containers and ends. What then stays is the folder `holdall-incus-*` in the folder for temporary files
-//! with the pool mounted in it; a test that was killed after it had killed its server leaves the containers as well.
+//! fails: it stops its containers, unmounts its pools and ends. What then stays is the folder `holdall-incus-*` in the folder for
+//! temporary files. A test that is killed while its server is not there also leaves containers, mounts and a loop device.
 
 use std::ffi::OsStr;
 use std::fs::{self, Permissions};
@@ -318,9 +318,10 @@ impl Incusd {
     }
 
     fn is_ready(&self) -> bool {
-        let mut waits = incusd(self.root());
-        waits.args(["waitready", "--timeout=90"]).stdout(Stdio::null()).stderr(Stdio::null());
-        waits.status().is_ok_and(|status| status.success())
+        let mut waits = Command::new("setpriv");
+        waits.args(["--pdeathsig", "KILL", "--", INCUSD, "waitready", "--timeout=90"]);
+        waits.env("INCUS_DIR", self.dir()).env_remove("INCUS_SOCKET").stdin(Stdio::null());
+        waits.stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok_and(|status| status.success())
     }
 
     /// Stops all containers and then the server, in the way that leaves no control group and no network.

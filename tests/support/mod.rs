@@ -11,6 +11,7 @@ pub mod engine_proxy;
 pub mod env;
 pub mod fault;
 pub mod http;
+pub mod incus_proxy;
 pub mod incusd;
 pub mod netns;
 pub mod outcome;
