@@ -50,7 +50,9 @@ fn instances_and_volumes_hold_what_was_written_also_after_the_server_was_killed(
     assert_ne!(server.pid(), before);
     assert_eq!(server.query("/1.0/instances/c1")["status"], "Running");
     assert_eq!(server.read_instance("c1", "/root/kept"), "kept\n");
+    let begun = Instant::now();
     server.incus(["stop", "c1"]);
+    assert!(begun.elapsed() < Duration::from_secs(5), "the container does not end when it is asked to");
     assert_eq!(server.incus(["file", "pull", "c1/root/kept", "-"]), "kept");
     assert_eq!(server.read_instance("c1", "/root/kept"), "kept\n");
 }
@@ -66,6 +68,11 @@ fn a_pair_has_one_image_two_ports_and_bridges_of_its_own() {
     assert_ne!(bridge, target.bridge("br"));
     source.launch("c1", &["--network", &bridge]);
     assert_eq!(source.query("/1.0/instances/c1/state")["network"]["eth0"]["type"], "broadcast");
+
+    for server in [&source, &target] {
+        server.network("lan");
+        server.create("c2", &["--network", "lan"]);
+    }
 
     source.incus(["project", "create", "lab"]);
     let token = source.token(&["--restricted", "--projects", "lab"]);
@@ -129,7 +136,7 @@ fn a_proxy_hands_everything_on_but_what_its_rules_name() {
 
 #[test]
 fn a_server_leaves_nothing_behind_when_the_test_panics() {
-    let mut root = None;
+    let (mut root, mut device) = (None, None);
     let panicked = catch_unwind(AssertUnwindSafe(|| {
         let mut server = Incusd::start();
         root = Some(server.root().to_owned());
@@ -143,10 +150,13 @@ fn a_server_leaves_nothing_behind_when_the_test_panics() {
             "features.profiles=false",
         ]);
         server.launch("c1", &["--project", "lab"]);
+        device = Some(Path::new("/sys/class/net").join(server.bridge("br")));
+        assert!(device.as_ref().unwrap().exists());
         server.kill();
         assert!(left(server.root()).iter().any(|line| line.contains("lxc monitor")));
         panic!("a test fails");
     }));
     assert_eq!(*panicked.unwrap_err().downcast::<&str>().unwrap(), "a test fails");
     assert_eq!(left(&root.unwrap()), Vec::<String>::new());
+    assert!(!device.unwrap().exists());
 }
