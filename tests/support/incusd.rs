@@ -5,8 +5,8 @@
 //! very same image.
 //!
 //! A test that ends, also by a panic, leaves nothing. When the test itself is killed, the kernel tells the server that power
-//! fails: it stops its containers and ends. What then stays is the folder `holdall-incus-*` in the folder for temporary files
-//! with the pool mounted in it; a test that was killed after it had killed its server leaves the containers as well.
+//! fails: it stops its containers, unmounts its pools and ends. What then stays is the folder `holdall-incus-*` in the folder for
+//! temporary files. A test that is killed while its server is not there also leaves containers, mounts and a loop device.
 
 use std::ffi::OsStr;
 use std::fs::{self, Permissions};
@@ -284,6 +284,14 @@ impl Incusd {
         name
     }
 
+    /// Makes a network that servers of one machine can all have: one on an interface that carries no such network.
+    ///
+    /// A container with it can be made and copied, but not started.
+    #[track_caller]
+    pub fn network(&self, name: &str) {
+        self.incus(["network", "create", name, "--type=macvlan", "parent=lo"]);
+    }
+
     /// Its process.
     pub fn pid(&self) -> i32 {
         self.daemon.id().as_raw_nonzero().get()
@@ -318,9 +326,10 @@ impl Incusd {
     }
 
     fn is_ready(&self) -> bool {
-        let mut waits = incusd(self.root());
-        waits.args(["waitready", "--timeout=90"]).stdout(Stdio::null()).stderr(Stdio::null());
-        waits.status().is_ok_and(|status| status.success())
+        let mut waits = Command::new("setpriv");
+        waits.args(["--pdeathsig", "KILL", "--", INCUSD, "waitready", "--timeout=90"]);
+        waits.env("INCUS_DIR", self.dir()).env_remove("INCUS_SOCKET").stdin(Stdio::null());
+        waits.stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok_and(|status| status.success())
     }
 
     /// Stops all containers and then the server, in the way that leaves no control group and no network.
@@ -440,6 +449,8 @@ fn incusd(root: &Path) -> Command {
 fn launch(root: &Path) -> Daemon {
     let mut command = incusd(root);
     command.args(["--group", "root"]).current_dir(root);
+    // There Debian's lxcfs has a hook that makes every container sleep for half a second after its end, for the sake of reboots.
+    command.env("INCUS_LXC_TEMPLATE_CONFIG", root.join("no-hooks"));
     Daemon::start_with("PWR", command, &root.join("incusd.log"))
 }
 
