@@ -12,6 +12,7 @@ pub mod credentials;
 pub mod export;
 pub mod model;
 pub mod select;
+pub mod temporary;
 
 use api::{Role, Server};
 use credentials::Credentials;

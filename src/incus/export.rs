@@ -1,31 +1,25 @@
 //! What a snapshot of an instance or a volume holds, as a tree for the store: `/backup.tar`, the archive that Incus makes for `incus import`, and what Incus said
 //! of it as `/instance.json` or `/volume.json`.
 //!
-//! A server exports what is live, and not a snapshot. So the archive is that of a temporary copy of the snapshot ([`temporary`]), which has nothing but the root
+//! A server exports what is live, and not a snapshot. So the archive is that of a temporary copy of the snapshot ([`super::temporary`]), which has nothing but the root
 //! disk: no profiles, no network, nothing to collide with the original. What the original has besides is in the JSON, from which a restore puts it back. The
 //! archive is not compressed, so that the store finds again what it has.
 
 use std::io::{self, Read};
 use std::sync::{Mutex, PoisonError};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use chrono::{Duration, Utc};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::api::Server;
-use super::model::Instance;
+use super::model::{Instance, Volume};
 use super::select::{Selected, Subject};
+use super::temporary::{Temporary, Work};
 use super::{Replication, Servers};
 use crate::monitor::Monitor;
 use crate::source::parts::{Output, Parts, Text};
 use crate::source::{Content, Entries, Failure, Tree};
-
-mod temporary;
-
-pub(super) use temporary::is_temporary;
-pub use temporary::sweep;
-
-use temporary::Temporary;
 
 /// The archive in the tree.
 pub const ARCHIVE: &str = "/backup.tar";
@@ -70,7 +64,7 @@ pub(crate) fn of(
 ) -> Result<Box<dyn Tree>> {
     let doing = || format!("export {snapshot} of {item}");
     let (name, described) = describe(server, subject, instance, snapshot).with_context(doing)?;
-    let temporary = Temporary::make(server, item, subject, snapshot, &described).with_context(doing)?;
+    let temporary = copy(server, item, subject, snapshot, &described).with_context(doing)?;
     let kind = if subject.pool.is_some() { "volume_only" } else { "instance_only" };
     let body = json!({
         "name": BACKUP,
@@ -117,6 +111,11 @@ fn describe(
     described.insert("project".to_owned(), json!(subject.project));
     if let Some(pool) = &subject.pool {
         described.insert("pool".to_owned(), json!(pool));
+        // Of a snapshot that was copied here it is not known.
+        if described.get("content_type").and_then(Value::as_str).unwrap_or_default().is_empty() {
+            let volume: Volume = server.call("GET", &subject.path(&[])).project(&subject.project).get()?;
+            described.insert("content_type".to_owned(), json!(volume.content_type));
+        }
         return Ok((VOLUME, value));
     }
     let asked;
@@ -130,6 +129,57 @@ fn describe(
     described.insert("type".to_owned(), json!(instance.kind));
     described.insert("description".to_owned(), json!(instance.description));
     Ok((INSTANCE, value))
+}
+
+/// Makes a temporary copy of a snapshot, of which the server says what is in `described`.
+fn copy(server: &Server, item: &str, subject: &Subject, snapshot: &str, described: &Value) -> Result<Temporary> {
+    Temporary::make(server, Work::Export, item, subject, |copy| {
+        let (path, body) = match &subject.pool {
+            Some(pool) => (
+                vec!["storage-pools", pool, "volumes", "custom"],
+                copy_of_volume(copy, pool, subject, snapshot, described),
+            ),
+            None => (vec!["instances"], copy_of_instance(copy, subject, snapshot, described)?),
+        };
+        let call = server.call("POST", &path).project(&subject.project).body(body);
+        call.run().context("copy the snapshot, to make an archive of it").map(drop)
+    })
+}
+
+fn copy_of_instance(copy: &Temporary, subject: &Subject, snapshot: &str, described: &Value) -> Result<Value> {
+    let devices = |key: &str| described[key].as_object().cloned().unwrap_or_default();
+    let expanded = devices("expanded_devices");
+    let root = expanded.iter().find(|(_, device)| device["type"] == "disk" && device["path"] == "/");
+    let (root, device) = root.ok_or_else(|| anyhow!("{snapshot} has no root disk"))?;
+    // Its own devices would be copied unless something else is in their place.
+    let mut without: Map<String, Value> =
+        devices("devices").keys().map(|name| (name.clone(), json!({"type": "none"}))).collect();
+    without.insert(root.clone(), device.clone());
+    let (mark, value) = copy.mark();
+    Ok(json!({
+        "name": copy.subject().name,
+        "type": described["type"],
+        "profiles": [],
+        "devices": without,
+        "config": {mark: value, "boot.autostart": "false", "snapshots.schedule": ""},
+        "ephemeral": false,
+        "source": {"type": "copy", "source": format!("{}/{snapshot}", subject.name), "instance_only": true},
+    }))
+}
+
+fn copy_of_volume(copy: &Temporary, pool: &str, subject: &Subject, snapshot: &str, described: &Value) -> Value {
+    // With `volatile.idmap.last`: else who gets the volume would take the owners of its files for others.
+    let mut config = described["config"].as_object().cloned().unwrap_or_default();
+    config.remove("snapshots.schedule");
+    let (mark, value) = copy.mark();
+    config.insert(mark, json!(value));
+    json!({
+        "name": copy.subject().name,
+        "type": "custom",
+        "content_type": described["content_type"],
+        "config": config,
+        "source": {"type": "copy", "pool": pool, "name": format!("{}/{snapshot}", subject.name), "volume_only": true},
+    })
 }
 
 /// The tree of one snapshot.

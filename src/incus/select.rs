@@ -3,8 +3,8 @@
 use anyhow::{Context, Result, anyhow, bail};
 
 use super::api::Server;
-use super::export::is_temporary;
 use super::model::{Instance, Pool, Volume};
+use super::temporary::is_temporary;
 use crate::config::{IncusConfig, IncusProject, NameGlob};
 use crate::error::hinted;
 

@@ -1,38 +1,60 @@
-//! Copies of snapshots that are there for as long as an archive is made of them and sent.
+//! Instances and volumes that are there only for a while: copies of snapshots, for as long as an archive is made of them and sent, and what a restore has not
+//! completed yet, which gets its own name last.
 //!
-//! They are never started, have the root disk and nothing else, and are marked. One that a run left behind which was killed is removed by the next one that wants
-//! the same name, or by [`sweep`].
+//! They are never started, are marked, and are nobody's items. One that a run left behind which was killed is removed by the next one that wants the same name, or
+//! by [`sweep`].
 
 use std::thread;
 
 use anyhow::{Context, Result, anyhow};
-use serde_json::{Map, Value, json};
+use serde_json::Value;
 use sha2::{Digest, Sha256};
 
+use super::api::{Server, is_not_found, refusal};
+use super::model::{Pool, Settings};
+use super::select::{Subject, check_name};
+use super::{Replication, Servers};
 use crate::cleanup::Guard;
 use crate::error::hinted;
-use crate::incus::api::{Server, is_not_found};
-use crate::incus::model::{Pool, Settings};
-use crate::incus::select::{Subject, check_name};
-use crate::incus::{Replication, Servers};
 
 /// What the configuration of a temporary copy has: the item it is made for.
-const MARK: &str = "user.holdall.export";
+pub(super) const MARK: &str = "user.holdall.export";
 
-/// What the names of temporary copies begin with.
-const PREFIX: &str = "holdall-export-";
+/// What something temporary is for.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Work {
+    /// An archive is made of it.
+    Export,
+    /// It is being brought back.
+    Restore,
+}
+
+impl Work {
+    /// What the names begin with.
+    fn prefix(self) -> &'static str {
+        match self {
+            Self::Export => "holdall-export-",
+            Self::Restore => "holdall-restore-",
+        }
+    }
+}
 
 const LOOK: &str = "look for temporary copies that were left behind";
 
 /// How often a server is asked to remove something that it is still working on, a second apart.
 const TRIES: u32 = 15;
 
-/// Whether something is a temporary copy: nobody's instance or volume.
-pub(in crate::incus) fn is_temporary(name: &str, config: &Settings) -> bool {
-    name.starts_with(PREFIX) && config.contains_key(MARK)
+fn has_prefix(name: &str) -> bool {
+    [Work::Export, Work::Restore].iter().any(|work| name.starts_with(work.prefix()))
 }
 
-/// A temporary copy; removed when it is dropped.
+/// Whether something is a temporary copy: nobody's instance or volume.
+pub(super) fn is_temporary(name: &str, config: &Settings) -> bool {
+    has_prefix(name) && config.contains_key(MARK)
+}
+
+/// Something temporary on a server; removed when it is dropped.
+#[derive(Debug)]
 pub(super) struct Temporary {
     server: Server,
     item: String,
@@ -41,40 +63,37 @@ pub(super) struct Temporary {
 }
 
 impl Temporary {
-    /// Copies a snapshot, of which the server says what is in `described`.
+    /// Has one made for an item by `make`, which is told what it is to be called. `subject` says what and where it is.
     pub(super) fn make(
         server: &Server,
+        work: Work,
         item: &str,
         subject: &Subject,
-        snapshot: &str,
-        described: &Value,
+        make: impl Fn(&Self) -> Result<()>,
     ) -> Result<Self> {
-        let copy = Subject { name: name_for(item), ..subject.clone() };
-        let (path, body) = match &subject.pool {
-            Some(pool) => (
-                vec!["storage-pools", pool, "volumes", "custom"],
-                of_volume(item, &copy.name, pool, subject, snapshot, described),
-            ),
-            None => (vec!["instances"], of_instance(item, &copy.name, subject, snapshot, described)?),
-        };
+        let subject = Subject { name: name_for(work, item), ..subject.clone() };
         let guard = Guard::new({
-            let (server, item, copy) = (server.clone(), item.to_owned(), copy.clone());
+            let (server, item, subject) = (server.clone(), item.to_owned(), subject.clone());
             move |_| {
-                if let Err(error) = remove_marked(&server, &copy, &item) {
+                if let Err(error) = remove_marked(&server, &subject, &item) {
                     tracing::warn!("{}", crate::error::chain(&error));
                 }
             }
         });
-        let made = Self { server: server.clone(), item: item.to_owned(), subject: copy, guard };
-        let make = || server.call("POST", &path).project(&subject.project).body(body.clone()).run();
-        if let Err(error) = make() {
-            // A run that was killed may have left it.
-            if !remove_marked(server, &made.subject, item).unwrap_or(false) {
-                return Err(error).context("copy the snapshot, to make an archive of it");
+        let made = Self { server: server.clone(), item: item.to_owned(), subject, guard };
+        if let Err(error) = make(&made) {
+            // A run that was killed may have left it. What this one has left of it goes as well.
+            if !is_taken(&error) || !remove_marked(server, &made.subject, item).unwrap_or(false) {
+                return Err(error);
             }
-            make().context("copy the snapshot, to make an archive of it")?;
+            make(&made)?;
         }
         Ok(made)
+    }
+
+    /// The key and the value that its configuration has to have.
+    pub(super) fn mark(&self) -> (String, String) {
+        (MARK.to_owned(), self.item.clone())
     }
 
     /// What it is on the server.
@@ -88,46 +107,22 @@ impl Temporary {
         self.guard.disarm();
         removed.map(drop)
     }
+
+    /// It has become something else, which stays.
+    pub(super) fn keep(self) {
+        self.guard.disarm();
+    }
 }
 
 /// One name for each item: whoever wants it again finds what was left.
-fn name_for(item: &str) -> String {
+fn name_for(work: Work, item: &str) -> String {
     let digits: String = Sha256::digest(item).iter().take(6).map(|byte| format!("{byte:02x}")).collect();
-    format!("{PREFIX}{digits}")
+    format!("{}{digits}", work.prefix())
 }
 
-fn of_instance(item: &str, name: &str, subject: &Subject, snapshot: &str, described: &Value) -> Result<Value> {
-    let devices = |key: &str| described[key].as_object().cloned().unwrap_or_default();
-    let expanded = devices("expanded_devices");
-    let root = expanded.iter().find(|(_, device)| device["type"] == "disk" && device["path"] == "/");
-    let (root, device) = root.ok_or_else(|| anyhow!("{snapshot} has no root disk"))?;
-    // Its own devices would be copied unless something else is in their place.
-    let mut without: Map<String, Value> =
-        devices("devices").keys().map(|name| (name.clone(), json!({"type": "none"}))).collect();
-    without.insert(root.clone(), device.clone());
-    Ok(json!({
-        "name": name,
-        "type": described["type"],
-        "profiles": [],
-        "devices": without,
-        "config": {MARK: item, "boot.autostart": "false", "snapshots.schedule": ""},
-        "ephemeral": false,
-        "source": {"type": "copy", "source": format!("{}/{snapshot}", subject.name), "instance_only": true},
-    }))
-}
-
-fn of_volume(item: &str, name: &str, pool: &str, subject: &Subject, snapshot: &str, described: &Value) -> Value {
-    // With `volatile.idmap.last`: else who gets the volume would take the owners of its files for others.
-    let mut config = described["config"].as_object().cloned().unwrap_or_default();
-    config.remove("snapshots.schedule");
-    config.insert(MARK.to_owned(), json!(item));
-    json!({
-        "name": name,
-        "type": "custom",
-        "content_type": described["content_type"],
-        "config": config,
-        "source": {"type": "copy", "pool": pool, "name": format!("{}/{snapshot}", subject.name), "volume_only": true},
-    })
+/// Whether the server says that there is something of this name already.
+fn is_taken(error: &anyhow::Error) -> bool {
+    refusal(error).is_some_and(|refused| refused.status == 409 || refused.message.contains("already exists"))
 }
 
 /// Removes an instance or a volume that is marked as made for this item; whether it was there.
@@ -167,8 +162,7 @@ fn remove_once(server: &Server, subject: &Subject, item: &str) -> Result<bool> {
 
 /// Whether the server has not ended yet what it does with it.
 fn is_busy(error: &anyhow::Error) -> bool {
-    let refusal = crate::incus::api::refusal(error);
-    refusal.is_some_and(|refused| refused.message.contains("busy") || refused.message.contains("in use"))
+    refusal(error).is_some_and(|refused| refused.message.contains("busy") || refused.message.contains("in use"))
 }
 
 /// Removes temporary copies that runs of this source have left which were killed. Says what was removed. Only under the lock of the source.
@@ -190,7 +184,7 @@ pub fn sweep(servers: &Servers, replication: &Replication) -> Result<Vec<String>
         for (pool, path) in places {
             for name in names(server, &path, project)? {
                 let subject = Subject { project: project.to_owned(), pool: pool.cloned(), name };
-                if !subject.name.starts_with(PREFIX) {
+                if !has_prefix(&subject.name) {
                     continue;
                 }
                 let call = server.call("GET", &subject.path(&[])).project(project);
