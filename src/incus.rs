@@ -8,15 +8,20 @@ use anyhow::Result;
 use crate::config::IncusConfig;
 
 pub mod api;
+pub mod api;
+pub mod credentials;
 pub mod credentials;
 pub mod export;
+pub mod mark;
 pub mod model;
 pub mod select;
 pub mod temporary;
+pub mod timeline;
 
 use api::{Role, Server};
 use credentials::Credentials;
 use select::Selected;
+pub use timeline::snapshot_time;
 
 /// What snapshots of ours are called: this and the time, `IAB_20260205-115900`, UTC. Those of IncusAutobackup are taken for ours.
 pub const PREFIX: &str = "IAB_";

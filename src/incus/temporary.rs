@@ -11,8 +11,8 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use super::api::{Server, is_not_found, refusal};
-use super::model::{Pool, Settings};
-use super::select::{Subject, check_name};
+use super::model::Settings;
+use super::select::{Subject, check_name, list_pools};
 use super::{Replication, Servers};
 use crate::cleanup::Guard;
 use crate::error::hinted;
@@ -174,12 +174,11 @@ pub fn sweep(servers: &Servers, replication: &Replication) -> Result<Vec<String>
     let server = &servers.source;
     let own = format!("{}/", replication.id);
     let mut removed = Vec::new();
-    let pools: Vec<Pool> = server.call("GET", &["storage-pools"]).query("recursion", "1").get().context(LOOK)?;
-    pools.iter().try_for_each(|pool| check_name(&pool.name))?;
+    let pools = list_pools(server).context(LOOK)?;
     for project in replication.config.projects.iter().map(|project| project.name.as_str()) {
         let mut places = vec![(None, vec!["instances"])];
         for pool in &pools {
-            places.push((Some(&pool.name), vec!["storage-pools", &pool.name, "volumes", "custom"]));
+            places.push((Some(pool), vec!["storage-pools", pool, "volumes", "custom"]));
         }
         for (pool, path) in places {
             for name in names(server, &path, project)? {
