@@ -4,25 +4,24 @@
 //! is the client whose certificate it was given, whoever asks. A connection carries one request, so that everything after the
 //! head goes through as it comes: bodies of any kind, and the websockets of a migration.
 
+mod pinned;
+mod pump;
+
 use std::fmt::Write as _;
-use std::io::{ErrorKind, Read, Write};
+use std::io::{Read, Write};
 use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
-use std::ops::DerefMut;
 use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
 use std::time::Duration;
 
-use rustix::event::{PollFd, PollFlags, poll};
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{CryptoProvider, aws_lc_rs};
+use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
-use rustls::{
-    ClientConfig, ClientConnection, ConnectionCommon, DigitallySignedStruct, ServerConfig, ServerConnection, SideData,
-    SignatureScheme, StreamOwned,
-};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::{ClientConfig, ClientConnection, ServerConfig, ServerConnection, StreamOwned};
 
+use self::pinned::Pinned;
+use self::pump::pump;
 use super::incusd::Incusd;
 
 /// How long a client has to take an answer that is not the server's.
@@ -291,146 +290,4 @@ fn answer(mut client: StreamOwned<ServerConnection, TcpStream>, status: u16, bod
     client.sock.set_read_timeout(Some(TAKE_WITHIN)).ok()?;
     std::io::copy(&mut client.sock, &mut std::io::sink()).ok()?;
     Some(())
-}
-
-/// One side of a connection that is handed on.
-struct Side<C> {
-    tls: C,
-    socket: TcpStream,
-    has_ended: bool,
-}
-
-impl<C, S> Side<C>
-where
-    C: DerefMut<Target = ConnectionCommon<S>>,
-    S: SideData,
-{
-    fn new(stream: StreamOwned<C, TcpStream>) -> Option<Self> {
-        stream.sock.set_nonblocking(true).ok()?;
-        Some(Self { tls: stream.conn, socket: stream.sock, has_ended: false })
-    }
-
-    /// Takes in what has come; what was ciphered before is there as well.
-    fn receive(&mut self) -> Option<Vec<u8>> {
-        match self.tls.read_tls(&mut self.socket) {
-            Ok(0) => self.has_ended = true,
-            Ok(_) => {}
-            Err(error) if error.kind() == ErrorKind::WouldBlock => {}
-            Err(_) => return None,
-        }
-        self.tls.process_new_packets().ok()?;
-        let mut plain = Vec::new();
-        match self.tls.reader().read_to_end(&mut plain) {
-            Ok(_) => self.has_ended = true,
-            Err(error) if error.kind() == ErrorKind::WouldBlock => {}
-            Err(_) => self.has_ended = true,
-        }
-        Some(plain)
-    }
-
-    fn send(&mut self, plain: &[u8]) -> Option<()> {
-        self.tls.writer().write_all(plain).ok()
-    }
-
-    /// Sends what can be sent without waiting.
-    fn flush(&mut self) -> Option<()> {
-        while self.tls.wants_write() {
-            match self.tls.write_tls(&mut self.socket) {
-                Ok(_) => {}
-                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
-                Err(_) => return None,
-            }
-        }
-        Some(())
-    }
-}
-
-/// Hands on what comes from both sides until one of them ends, or the server has sent as much as `limit`.
-fn pump(
-    client: StreamOwned<ServerConnection, TcpStream>,
-    server: StreamOwned<ClientConnection, TcpStream>,
-    mut limit: usize,
-) -> Option<()> {
-    let (mut client, mut server) = (Side::new(client)?, Side::new(server)?);
-    client.tls.set_buffer_limit(None);
-    server.tls.set_buffer_limit(None);
-    loop {
-        // Nothing more is taken from one side than the other one has got rid of.
-        if !server.tls.wants_write() {
-            let plain = client.receive()?;
-            server.send(&plain)?;
-        }
-        if !client.tls.wants_write() {
-            let plain = server.receive()?;
-            let length = plain.len().min(limit);
-            client.send(&plain[..length])?;
-            if plain.len() > length {
-                client.flush()?;
-                return Some(());
-            }
-            limit = limit.saturating_sub(length);
-        }
-        server.flush()?;
-        if server.has_ended || client.has_ended {
-            client.socket.set_nonblocking(false).ok()?;
-            client.tls.send_close_notify();
-            return client.flush();
-        }
-        client.flush()?;
-        let wants = |own: bool, other: bool| {
-            let (write, read) = (if own { PollFlags::OUT } else { PollFlags::empty() }, PollFlags::IN);
-            if other { write } else { write | read }
-        };
-        let (to_client, to_server) = (client.tls.wants_write(), server.tls.wants_write());
-        let mut waits = [
-            PollFd::new(&client.socket, wants(to_client, to_server)),
-            PollFd::new(&server.socket, wants(to_server, to_client)),
-        ];
-        poll(&mut waits, None).ok()?;
-    }
-}
-
-/// Takes one certificate for the server's, whatever it says of names and dates.
-#[derive(Debug)]
-struct Pinned {
-    own: CertificateDer<'static>,
-    provider: Arc<CryptoProvider>,
-}
-
-impl ServerCertVerifier for Pinned {
-    fn verify_server_cert(
-        &self,
-        shown: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        let is_own = *shown == self.own;
-        is_own.then(ServerCertVerified::assertion).ok_or_else(|| rustls::Error::General("another server".to_owned()))
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let algorithms = &self.provider.signature_verification_algorithms;
-        rustls::crypto::verify_tls12_signature(message, certificate, signed, algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let algorithms = &self.provider.signature_verification_algorithms;
-        rustls::crypto::verify_tls13_signature(message, certificate, signed, algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.provider.signature_verification_algorithms.supported_schemes()
-    }
 }
