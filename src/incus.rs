@@ -8,8 +8,6 @@ use anyhow::Result;
 use crate::config::IncusConfig;
 
 pub mod api;
-pub mod api;
-pub mod credentials;
 pub mod credentials;
 pub mod export;
 pub mod mark;
