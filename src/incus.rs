@@ -9,9 +9,11 @@ use crate::config::IncusConfig;
 
 pub mod api;
 pub mod credentials;
+pub mod export;
 pub mod mark;
 pub mod model;
 pub mod select;
+pub mod temporary;
 pub mod timeline;
 
 use api::{Role, Server};

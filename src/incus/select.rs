@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use super::api::Server;
 use super::model::{Instance, Pool, Volume, VolumeSnapshot};
+use super::temporary::is_temporary;
 use crate::config::{IncusConfig, IncusProject, NameGlob};
 use crate::error::hinted;
 
@@ -158,6 +159,7 @@ fn instances_at(server: &Server, project: &str, depth: &str) -> Result<Vec<Insta
         .query("recursion", depth)
         .get()
         .context("list instances")?;
+    all.retain(|instance| !is_temporary(&instance.name, &instance.config));
     all.iter().try_for_each(|instance| check_name(&instance.name))?;
     all.sort_by(|a, b| a.name.cmp(&b.name));
     Ok(all)
@@ -206,7 +208,7 @@ pub fn volumes_of(server: &Server, project: &str, pool: &str) -> Result<Vec<Volu
             volume.snapshots.push(snapshot);
         }
     }
-    Ok(volumes.into_values().collect())
+    Ok(volumes.into_values().filter(|volume| !is_temporary(&volume.name, &volume.config)).collect())
 }
 
 /// Names become parts of ids and of paths; what a server says need not be true.
