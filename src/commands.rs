@@ -27,6 +27,7 @@ pub mod list;
 pub mod ls;
 pub mod man;
 pub mod onboard;
+pub mod places;
 pub mod prune;
 pub mod restore;
 pub mod status;
@@ -96,7 +97,11 @@ fn store_config(config: &Config) -> Result<&StoreConfig> {
 
 /// The items a selector can mean: those that have points, and every configured source of which no item has any.
 pub fn known_items(config: &Config, points: &[Point]) -> Vec<String> {
-    let mut items: Vec<String> = points.iter().map(|point| point.item.clone()).collect();
+    known_among(config, points.iter().map(|point| point.item.clone()).collect())
+}
+
+/// These items, each once, and every configured source of which none is among them.
+fn known_among(config: &Config, mut items: Vec<String>) -> Vec<String> {
     items.sort_unstable();
     items.dedup();
     for source in &config.sources {

@@ -10,14 +10,19 @@ use crate::config::IncusConfig;
 pub mod api;
 pub mod certificate;
 pub mod credentials;
+pub mod export;
+pub mod mark;
 pub mod model;
 pub mod onboarding;
 pub mod select;
+pub mod temporary;
+pub mod timeline;
 pub mod token;
 
 use api::{Role, Server};
 use credentials::Credentials;
 use select::Selected;
+pub use timeline::snapshot_time;
 
 /// What snapshots of ours are called: this and the time, `IAB_20260205-115900`, UTC. Those of IncusAutobackup are taken for ours.
 pub const PREFIX: &str = "IAB_";

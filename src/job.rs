@@ -123,5 +123,9 @@ mod tests {
         let sample = sample.with_file_name("engines.toml");
         let never = never_saved(&config::load(&sample).unwrap());
         assert_eq!(never, ["/etc/holdall/docker/key.pem"].map(PathBuf::from));
+        let sample = sample.with_file_name("incus.toml");
+        let never = never_saved(&config::load(&sample).unwrap());
+        let beside = sample.with_file_name("incus/client.key");
+        assert_eq!(never, [beside, PathBuf::from("/etc/holdall/old/client.key")]);
     }
 }

@@ -8,6 +8,7 @@ use std::fmt;
 pub mod applies;
 mod parse;
 mod plan;
+pub mod sides;
 
 pub use applies::{ItemKey, rule_for};
 pub use parse::PolicyError;
@@ -55,6 +56,11 @@ impl Policy {
         parse::policy(text)
     }
 
+    /// The one that keeps every point.
+    pub fn all() -> Self {
+        Self(Terms::All)
+    }
+
     /// The policy in words, one line for each of its parts; a point is kept when one of them holds.
     pub fn explain(&self) -> Vec<String> {
         match &self.0 {
@@ -67,7 +73,30 @@ impl Policy {
     }
 }
 
+impl Policy {
+    /// Whether there are points of which this policy keeps one that `other` does not.
+    ///
+    /// That is so as soon as one of its parts is not contained in one part of `other`. Several parts of `other` together contain no part that
+    /// none of them contains: where the buckets of each cut one of ours, there is a newest point that none of them keeps.
+    pub fn keeps_more_than(&self, other: &Self) -> bool {
+        match (&self.0, &other.0) {
+            (_, Terms::All) => false,
+            (Terms::All, _) => true,
+            (Terms::Thin { keep, rules }, Terms::Thin { keep: other_keep, rules: others }) => {
+                // The newest one is kept whatever the policy.
+                keep.unwrap_or(1) > other_keep.unwrap_or(1).max(1)
+                    || rules.iter().any(|rule| !others.iter().any(|other| other.contains(rule)))
+            }
+        }
+    }
+}
+
 impl Rule {
+    /// Whether it keeps whatever `other` does: as long, and its buckets lie within those of `other`, so that what is newest there is newest here.
+    fn contains(&self, other: &Self) -> bool {
+        self.ttl.seconds >= other.ttl.seconds && other.period.seconds % self.period.seconds == 0
+    }
+
     fn explain(&self) -> String {
         let period = match self.period.amount {
             1 => format!("each {}", self.period.name(false)),
@@ -135,5 +164,68 @@ mod tests {
     fn policy_is_shown_in_its_canonical_form() {
         assert_eq!(Policy::parse(" 06 , 1H02D,1d2W ").unwrap().to_string(), "6,1h2d,1d2w");
         assert_eq!(Policy::parse(" ALL ").unwrap().to_string(), "all");
+    }
+
+    #[test]
+    fn policy_keeps_more_when_one_of_its_parts_is_in_none_of_the_other() {
+        let more = |one: &str, other: &str| Policy::parse(one).unwrap().keeps_more_than(&Policy::parse(other).unwrap());
+        for (one, other) in [
+            ("1d2w", "1d2w"),
+            ("1d2w", "1h2w"),
+            ("1d1w", "1d2w"),
+            ("3,1d1w", "3,1d1w,1w3m"),
+            ("1", "1d1d"),
+            ("2w3m", "1w3m"),
+            ("all", "all"),
+            ("6,1h2d", "all"),
+        ] {
+            assert!(!more(one, other), "{one} keeps no more than {other}");
+        }
+        for (one, other) in [
+            ("1d3w", "1d2w"),
+            ("1h1d", "1d2w"),
+            ("1m1y", "1w1y"),
+            ("2,1d2w", "1d2w"),
+            ("7", "6,1h2d"),
+            ("6h1w", "1h2d,4h1w"),
+            ("all", "99,1s99y"),
+        ] {
+            assert!(more(one, other), "{one} keeps more than {other}");
+        }
+    }
+
+    /// What the two policies keep of dense and of sparse histories, against what is said of their texts.
+    #[test]
+    fn policy_that_keeps_no_more_never_does() {
+        use chrono::DateTime;
+
+        use crate::timeline::{Place, Point};
+
+        let texts = ["1", "2", "3s9s", "2s12s", "4s40s", "6s40s", "5,2s20s", "9s9s,3s30s", "12s60s", "1s60s", "all"];
+        let point = |seconds: i64| Point {
+            item: "i".into(),
+            place: Place::Source,
+            id: seconds.to_string(),
+            time: DateTime::from_timestamp(seconds, 0).unwrap(),
+            complete: true,
+            files: None,
+            bytes: None,
+            pinned: false,
+        };
+        let histories: Vec<Vec<Point>> =
+            (1..8).map(|step| (0..80).filter(|at| at * at % (step + 1) <= step / 2).map(point).collect()).collect();
+        for one in texts {
+            for other in texts {
+                let (first, second) = (Policy::parse(one).unwrap(), Policy::parse(other).unwrap());
+                let is_more = histories.iter().any(|points| {
+                    (80..140).any(|now| {
+                        let now = DateTime::from_timestamp(now, 0).unwrap();
+                        let [first, second] = [&first, &second].map(|policy| plan(Some(policy), points, now));
+                        first.iter().zip(second).any(|(first, second)| first.keep && !second.keep)
+                    })
+                });
+                assert_eq!(first.keeps_more_than(&second), is_more, "{one} against {other}");
+            }
+        }
     }
 }

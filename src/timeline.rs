@@ -1,5 +1,7 @@
 //! Points: the moments an item can be brought back to, wherever they are kept.
 
+use std::collections::BTreeMap;
+
 use anyhow::Result;
 use chrono::{DateTime, Utc};
 
@@ -67,4 +69,65 @@ pub trait Timeline {
 
     /// Removes these points and nothing else; their space is freed later.
     fn remove(&self, points: &[Point]) -> Result<()>;
+}
+
+/// Pins, for each item, the newest snapshot that both servers have complete, on both: the next copy goes on from it.
+pub fn pin_common(points: &mut [Point]) {
+    let at = |place: Place| {
+        let here = points.iter().filter(move |point| point.place == place && point.complete);
+        here.map(|point| ((point.item.clone(), point.id.clone()), point.time)).collect::<BTreeMap<_, _>>()
+    };
+    let target = at(Place::Target);
+    let mut newest: BTreeMap<String, (DateTime<Utc>, String)> = BTreeMap::new();
+    for ((item, id), time) in at(Place::Source) {
+        if target.contains_key(&(item.clone(), id.clone())) {
+            let this = (time, id);
+            let best = newest.entry(item).or_insert_with(|| this.clone());
+            *best = this.max(best.clone());
+        }
+    }
+    for point in points.iter_mut().filter(|point| point.place != Place::Store) {
+        point.pinned |= newest.get(&point.item).is_some_and(|(_, id)| *id == point.id);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn point(place: Place, id: &str, seconds: i64, complete: bool) -> Point {
+        Point {
+            item: "incus.lab/default/instance/vm1".into(),
+            place,
+            id: id.into(),
+            time: DateTime::from_timestamp(seconds, 0).unwrap(),
+            complete,
+            files: None,
+            bytes: None,
+            pinned: false,
+        }
+    }
+
+    fn pinned(mut points: Vec<Point>) -> Vec<(Place, String)> {
+        pin_common(&mut points);
+        points.into_iter().filter(|point| point.pinned).map(|point| (point.place, point.id)).collect()
+    }
+
+    #[test]
+    fn newest_snapshot_of_both_servers_is_pinned_on_both() {
+        use Place::{Source, Store, Target};
+        let here = [("c", 3), ("b", 2), ("a", 1)].map(|(id, at)| point(Source, id, at, true));
+        let there = [("a", 1), ("b", 2), ("x", 9)].map(|(id, at)| point(Target, id, at, true));
+        let points = here.into_iter().chain(there).chain([point(Store, "b", 2, true)]).collect();
+        assert_eq!(pinned(points), [(Source, "b".to_owned()), (Target, "b".to_owned())]);
+    }
+
+    #[test]
+    fn half_copied_snapshot_and_that_of_another_item_are_not_common() {
+        let half = vec![point(Place::Source, "a", 1, true), point(Place::Target, "a", 1, false)];
+        assert_eq!(pinned(half), []);
+        let mut other = vec![point(Place::Source, "a", 1, true), point(Place::Target, "a", 1, true)];
+        other[1].item.push('2');
+        assert_eq!(pinned(other), []);
+    }
 }

@@ -8,7 +8,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use holdall::config::{self, Hold, ReadFrom, SourceConfig, SshConfig, SshHostKey};
+use holdall::config::{self, CopyMode, Hold, ReadFrom, SourceConfig, SshConfig, SshHostKey};
 use holdall::error::{ExitCode, chain, exit_code};
 
 /// The samples of a folder, by name.
@@ -179,6 +179,28 @@ fn engine_sources_need_little() {
     let SourceConfig::Compose(running) = find("compose.running") else { panic!("no stacks") };
     assert!(running.directory.is_none() && running.include_data && running.stacks[0].matches("anything"));
     assert_eq!((running.hold.hold, running.hold.start_timeout), (Hold::Stop, Duration::from_secs(120)));
+}
+
+#[test]
+fn incus_sources_have_two_servers_and_projects() {
+    let sources = config::load(&sample("incus.toml")).unwrap().sources;
+    let find = |id: &str| sources.iter().find(|source| source.id() == id).unwrap();
+    let SourceConfig::Incus(lab) = find("incus.lab") else { panic!("no servers") };
+    assert_eq!(lab.source, "https://192.168.1.100:8443");
+    assert_eq!(lab.target.as_deref(), Some("https://nas.lan:8443"), "as Incus's own client completes it");
+    assert_eq!((lab.mode, lab.same_retention, lab.export), (CopyMode::Pull, true, true));
+    assert_eq!((lab.stop_timeout.as_secs(), lab.idle_timeout.as_secs()), (600, 3600));
+    assert_eq!(lab.projects.iter().map(|project| project.name.as_str()).collect::<Vec<_>>(), ["default", "web"]);
+    let vm1 = &lab.projects[0].instances[1];
+    assert_eq!((vm1.name.text.as_str(), vm1.pool.as_deref(), vm1.stop), ("vm1", Some("local"), true));
+    assert_eq!(vm1.exclude_devices, ["eth0", "custom-volume-1"]);
+    assert!(lab.projects[0].volumes[1].name.matches("data-1") && lab.projects[0].exclude[0].matches("instance/tmp-x"));
+
+    let SourceConfig::Incus(single) = find("incus.single") else { panic!("no server") };
+    assert_eq!((single.target.as_ref(), single.mode, single.same_retention), (None, CopyMode::Push, false));
+    assert_eq!((single.stop_timeout.as_secs(), single.idle_timeout.as_secs()), (300, 1800));
+    assert_eq!(single.credentials.as_deref(), Some(Path::new("/etc/holdall/old")));
+    assert_eq!(single.projects[0].name, "default");
 }
 
 #[test]

@@ -11,9 +11,9 @@ use std::time::{Duration, Instant};
 use anyhow::{Error, Result, anyhow};
 use chrono::{DateTime, Utc};
 
-use super::prune::{self, SpaceArgs};
+use super::prune;
 use super::status::Freshness;
-use super::{Context, hold_store, known_items, lock_source, lock_store, open_store, try_lock_source};
+use super::{Context, known_items, lock_source, lock_store, open_store, try_lock_source};
 use crate::cleanup::Guard;
 use crate::config::Config;
 use crate::error::{Annotate, ExitCode, chain, exit_code, hinted};
@@ -24,9 +24,9 @@ use crate::quantity::{show_duration, show_time};
 use crate::report::{ItemReport, Outcome, Report, Verdict, json, text};
 use crate::select::{self, Selector};
 use crate::source::{Item, OpenOptions, Readiness, Source};
-use crate::store::locks::{Held, Purpose};
+use crate::store::locks::Held;
 use crate::store::{SaveOptions, Store};
-use crate::timeline::{Point, SAFETY_SUFFIX, Timeline};
+use crate::timeline::{Point, Timeline};
 
 mod replicate;
 
@@ -191,7 +191,7 @@ impl Run<'_> {
                     tracing::warn!("not pruned this time: {}", chain(&error));
                 }
                 Err(error) => report.errors.push(error.context("prune")),
-                Ok(()) => {}
+                Ok(errors) => report.errors.extend(errors),
             }
         }
         Ok(report)
@@ -364,22 +364,14 @@ impl Run<'_> {
         }
     }
 
-    fn prune(&self, store: &Store, report: &Report) -> Result<()> {
+    fn prune(&self, store: &Store, report: &Report) -> Result<Vec<Error>> {
         let is_well = |item: &ItemReport| matches!(item.outcome, Outcome::Saved(_) | Outcome::Incomplete(_));
-        let saved: Vec<&str> =
-            report.items.iter().filter(|item| is_well(item)).map(|item| item.item.as_str()).collect();
-        if saved.is_empty() {
+        let well: Vec<&str> = report.items.iter().filter(|item| is_well(item)).map(|item| item.item.as_str()).collect();
+        if well.is_empty() {
             // A timer asks every half hour; without a new point there is nothing more to remove than before.
-            return Ok(());
+            return Ok(Vec::new());
         }
-        // A safety point goes with the item it was made for.
-        let belongs = |item: &str| saved.contains(&item.strip_suffix(SAFETY_SUFFIX).unwrap_or(item));
-        let _held = if self.args.dry_run { None } else { Some(hold_store(self.context, store, Purpose::Exclude)?) };
-        let points = store.points()?;
-        let plans = prune::plan(self.config, &points, belongs, self.context);
-        let summary = prune::carry_out(store, &plans, &SpaceArgs::default(), self.args.dry_run)?;
-        self.context.monitor.say(&summary);
-        Ok(())
+        prune::after_backup(self.context, self.config, Some(store), &well, self.args.dry_run)
     }
 }
 

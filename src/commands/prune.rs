@@ -1,19 +1,26 @@
 //! `holdall prune`: remove the points that no rule keeps, then free their space.
 
-use anyhow::{Context as _, Result};
-use serde_json::json;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::{Context, hold_store, known_items, lock_store, open_store};
+use anyhow::{Context as _, Error, Result};
+use serde_json::json;
+
+use super::places::{self, Answered, Places, needs_store, replications};
+use super::{Context, hold_store, lock_source, lock_store};
 use crate::config::{Config, RetentionRule};
 use crate::error::ExitCode;
+use crate::incus::Replication;
+use crate::incus::timeline::ServerTimeline;
+use crate::lock::Lock;
 use crate::quantity::{parse_duration, rfc3339, show_bytes, show_time};
-use crate::retention::{self, ItemKey, Verdict};
+use crate::retention::sides::{Wider, is_shared, rule_at, wider_on_target};
+use crate::retention::{self, Verdict};
 use crate::select;
 use crate::store::Store;
 use crate::store::locks::Purpose;
 use crate::store::upkeep::{FreeOptions, Freed};
-use crate::timeline::{Point, Timeline};
+use crate::timeline::{Place, Point, SAFETY_SUFFIX, Timeline};
 
 /// Arguments of `prune`.
 #[derive(Debug, clap::Args)]
@@ -57,13 +64,17 @@ fn parse_limit(text: &str) -> Result<String, String> {
     }
 }
 
-/// What retention says about the points of one item.
+/// What retention says about the points of one item in one place.
 #[derive(Debug)]
 pub struct Plan<'c> {
     /// The item.
     pub item: String,
+    /// Where its points are.
+    pub place: Place,
     /// The rule that applies; `None`: no rule, everything is kept.
     pub rule: Option<&'c RetentionRule>,
+    /// Whether the rule is that of the source because of `same-retention`.
+    pub is_shared: bool,
     /// Its points, oldest first, with what becomes of each.
     pub points: Vec<(Point, Verdict)>,
 }
@@ -77,6 +88,7 @@ impl Plan<'_> {
         let kept = self.points.iter().filter(|(_, verdict)| verdict.keep);
         json!({
             "item": self.item,
+            "where": self.place.word(),
             "kept": kept.map(|(point, verdict)| json!({
                 "point": point.id, "time": rfc3339(point.time), "reasons": verdict.reasons,
             })).collect::<Vec<_>>(),
@@ -91,7 +103,8 @@ impl Plan<'_> {
             Some(rule) => format!("`{}`, line {} of the configuration", rule.policy, rule.line),
             None => "no rule applies, everything is kept".to_owned(),
         };
-        context.output.line(&format!("{}: {rule}", self.item))?;
+        let shared = if self.is_shared { ", as on the source" } else { "" };
+        context.output.line(&format!("{}{}: {rule}{shared}", self.item, on(self.place)))?;
         for (point, verdict) in self.points.iter().rev() {
             let what = if verdict.keep { "keep  " } else { "remove" };
             let (id, time) = (point.short_id(), show_time(point.time));
@@ -102,60 +115,185 @@ impl Plan<'_> {
     }
 }
 
+/// Where it is, for people; of the store nothing has to be said.
+fn on(place: Place) -> String {
+    if place == Place::Store { String::new() } else { format!(" on the {}", place.word()) }
+}
+
 /// Runs `prune`.
 pub fn run(args: &PruneArgs, context: &Context) -> Result<ExitCode> {
     let config = context.config()?;
-    let _lock = if args.dry_run { None } else { Some(lock_store(context, &config)?) };
-    let store = open_store(context, &config)?;
-    let _held = if args.dry_run { None } else { Some(hold_store(context, &store, Purpose::Exclude)?) };
-    let points = store.points()?;
-    let wanted = select::resolve(&args.selectors, &known_items(&config, &points))?;
-    let plans = plan(&config, &points, |item| wanted.iter().any(|wanted| wanted == item), context);
+    let _locks = if args.dry_run { Vec::new() } else { locks(args, context, &config)? };
+    let hold = (!args.dry_run).then_some(Purpose::Exclude);
+    let places = Places::look_and(context, &config, &args.selectors, hold)?;
+    let wanted = select::resolve(&args.selectors, &places.known(&config))?;
+    let plans = plan(&config, &places, |item| wanted.iter().any(|wanted| wanted == item), context);
     if context.output.json {
         context.output.json_document(&plans.iter().map(Plan::to_json).collect::<Vec<_>>())?;
     } else if args.dry_run {
         plans.iter().try_for_each(|plan| plan.print(context))?;
     }
-    let summary = carry_out(&store, &plans, &args.space, args.dry_run)?;
-    context.monitor.say(&summary);
-    Ok(ExitCode::Done)
+    let done = carry_out(places.store.as_deref(), &places.servers, &plans, &args.space, args.dry_run)?;
+    context.monitor.say(&done.summary);
+    let errors: Vec<Error> = done.errors.into_iter().chain(not_pruned(places)).collect();
+    errors.iter().for_each(places::tell);
+    Ok(if errors.is_empty() { ExitCode::Done } else { ExitCode::Failed })
 }
 
-/// What retention says about every item that has points and that `wanted` wants.
+/// Nothing else removes or adds points meanwhile: not in the store, and not on the servers of a source.
+fn locks(args: &PruneArgs, context: &Context, config: &Config) -> Result<Vec<Lock>> {
+    let store = needs_store(config).then(|| lock_store(context, config));
+    let sources = replications(config, &args.selectors).into_iter().map(|one| lock_source(context, &one.id));
+    store.into_iter().chain(sources).collect()
+}
+
+/// Applies retention, after a backup, to the items that it left well.
+///
+/// # Errors
+///
+/// When the store cannot be read or written. What fails on a server is answered beside.
+pub fn after_backup(
+    context: &Context,
+    config: &Config,
+    store: Option<&Store>,
+    well: &[&str],
+    dry_run: bool,
+) -> Result<Vec<Error>> {
+    // A safety point goes with the item it was made for.
+    let belongs = |item: &str| well.contains(&item.strip_suffix(SAFETY_SUFFIX).unwrap_or(item));
+    let is_meant = |id: &str| well.iter().any(|item| item.split('/').next() == Some(id));
+    let asked: Vec<Replication> = replications(config, &[]).into_iter().filter(|one| is_meant(&one.id)).collect();
+    let _locks: Vec<Lock> = match dry_run {
+        true => Vec::new(),
+        false => asked.iter().map(|one| lock_source(context, &one.id)).collect::<Result<_>>()?,
+    };
+    let mut places = Places::ask(&asked);
+    let mut held = None;
+    if let Some(store) = store {
+        held = if dry_run { None } else { Some(hold_store(context, store, Purpose::Exclude)?) };
+        places.points.extend(store.points()?);
+    }
+    let plans = plan(config, &places, belongs, context);
+    let is_stored = plans.iter().any(|plan| plan.place == Place::Store);
+    let done = carry_out(store.filter(|_| is_stored), &places.servers, &plans, &SpaceArgs::default(), dry_run)?;
+    drop(held);
+    context.monitor.say(&done.summary);
+    Ok(done.errors.into_iter().chain(not_pruned(places)).collect())
+}
+
+/// What retention says about every item that has points and that `wanted` wants, in each place that it is to be pruned in.
+///
+/// A source is not pruned while one of its servers cannot be asked: then it is not known what the next copy can go on from.
 pub fn plan<'c>(
     config: &'c Config,
-    points: &[Point],
+    places: &Places,
     wanted: impl Fn(&str) -> bool,
     context: &Context,
 ) -> Vec<Plan<'c>> {
     let now = context.now();
-    let mut items: Vec<&str> = points.iter().map(|point| point.item.as_str()).filter(|item| wanted(item)).collect();
-    items.sort_unstable();
-    items.dedup();
-    let plan = |item: &str| {
-        let own: Vec<Point> = points.iter().filter(|point| point.item == item).cloned().collect();
-        let rule = retention::rule_for(&config.retention, &ItemKey::parse(item));
+    let is_known = |point: &&Point| {
+        point.place == Place::Store || ![Place::Source, Place::Target].iter().any(|&at| places.is_away(&point.item, at))
+    };
+    let mut own: BTreeMap<(&str, Place), Vec<Point>> = BTreeMap::new();
+    for point in places.points.iter().filter(|point| wanted(&point.item)).filter(is_known) {
+        own.entry((&point.item, point.place)).or_default().push(point.clone());
+    }
+    let items: Vec<String> = own.keys().map(|(item, _)| (*item).to_owned()).collect();
+    for wider in wider_on_target(config, &items) {
+        tracing::warn!("{wider}; hint: {}", Wider::HINT);
+    }
+    let plan = |((item, place), own): ((&str, Place), Vec<Point>)| {
+        let rule = rule_at(config, item, place);
         let verdicts = retention::plan(rule.map(|rule| &rule.policy), &own, now);
         for future in own.iter().filter(|point| point.time > now) {
-            tracing::warn!("point {} of {item} is dated in the future and is kept", future.short_id());
+            let id = future.short_id();
+            tracing::warn!("point {id} of {item}{} is dated in the future and is kept", on(place));
         }
-        Plan { item: item.to_owned(), rule, points: own.into_iter().zip(verdicts).collect() }
+        let is_shared = rule.is_some() && is_shared(config, item, place);
+        Plan { item: item.to_owned(), place, rule, is_shared, points: own.into_iter().zip(verdicts).collect() }
     };
-    items.into_iter().map(plan).collect()
+    own.into_iter().map(plan).collect()
 }
 
-/// Removes what the plans remove and frees the space; says in one line what was done.
-pub fn carry_out(store: &Store, plans: &[Plan<'_>], space: &SpaceArgs, dry_run: bool) -> Result<String> {
-    let removed: Vec<Point> = plans.iter().flat_map(Plan::removed).cloned().collect();
-    let kept: usize = plans.iter().map(|plan| plan.points.len()).sum::<usize>() - removed.len();
-    let count = format!("{} {}", removed.len(), if removed.len() == 1 { "point" } else { "points" });
+/// What came of pruning.
+#[derive(Debug)]
+pub struct Done {
+    /// What was done, in one line.
+    pub summary: String,
+    /// What could not be removed on servers.
+    pub errors: Vec<Error>,
+}
+
+/// Removes what the plans remove, of each item on the source before the target, and frees the space of the store.
+pub fn carry_out(
+    store: Option<&Store>,
+    servers: &[Answered],
+    plans: &[Plan<'_>],
+    space: &SpaceArgs,
+    dry_run: bool,
+) -> Result<Done> {
+    let planned: usize = plans.iter().map(|plan| plan.removed().count()).sum();
+    let all: usize = plans.iter().map(|plan| plan.points.len()).sum();
+    let count = |number: usize| format!("{number} {}", if number == 1 { "point" } else { "points" });
     if dry_run {
-        return Ok(format!("would remove {count} and keep {kept}; nothing was changed"));
+        let kept = all - planned;
+        let summary = format!("would remove {} and keep {kept}; nothing was changed", count(planned));
+        return Ok(Done { summary, errors: Vec::new() });
     }
-    store.remove(&removed)?;
-    let options = FreeOptions { max_repack: space.max_repack.clone(), keep_delete: space.keep_delete };
-    let freed = store.free_space(&options).context("the points are removed, but their space is not freed")?;
-    Ok(format!("removed {count}, kept {kept}; {}", say_freed(&freed)))
+    let (mut removed, errors) = on_servers(servers, plans);
+    let mut freed = String::new();
+    if let Some(store) = store {
+        let here = plans.iter().filter(|plan| plan.place == Place::Store);
+        let here: Vec<Point> = here.flat_map(Plan::removed).cloned().collect();
+        let in_store = store.remove(&here).and_then(|()| {
+            let options = FreeOptions { max_repack: space.max_repack.clone(), keep_delete: space.keep_delete };
+            store.free_space(&options).context("the points are removed, but their space is not freed")
+        });
+        if in_store.is_err() {
+            errors.iter().for_each(places::tell);
+        }
+        freed = format!("; {}", say_freed(&in_store?));
+        removed += here.len();
+    }
+    let summary = format!("removed {}, kept {}{freed}", count(removed), all - removed);
+    Ok(Done { summary, errors })
+}
+
+/// An item of which a snapshot of the source could not be removed keeps all on the target: it is one thing, seen from there.
+fn on_servers(servers: &[Answered], plans: &[Plan<'_>]) -> (usize, Vec<Error>) {
+    let (mut removed, mut errors) = (0, Vec::new());
+    let mut failed: Vec<String> = Vec::new();
+    for place in [Place::Source, Place::Target] {
+        for answered in servers.iter().filter(|answered| Place::from(answered.server.role()) == place) {
+            let below = format!("{}/", answered.replication.id);
+            let is_meant =
+                |plan: &&Plan<'_>| plan.place == place && plan.item.starts_with(&below) && !failed.contains(&plan.item);
+            let points: Vec<Point> = plans.iter().filter(is_meant).flat_map(Plan::removed).cloned().collect();
+            let id = &answered.replication.id;
+            match ServerTimeline::new(&answered.replication, &answered.server).remove_each(&points) {
+                Ok(done) => {
+                    removed += done.count;
+                    for (item, error) in done.failed {
+                        errors.push(error.context(format!("prune {item} on the {}", place.word())));
+                        failed.push(item);
+                    }
+                }
+                Err(error) => {
+                    failed.extend(points.into_iter().map(|point| point.item));
+                    errors.push(error.context(format!("prune {id} on the {}", place.word())));
+                }
+            }
+        }
+    }
+    (removed, errors)
+}
+
+/// Why a source was not pruned on its servers, of those of which one could not be asked.
+fn not_pruned(places: Places) -> impl Iterator<Item = Error> {
+    places.away.into_iter().map(|away| {
+        let why = "nothing is pruned on its servers, as it is not known which snapshots both have";
+        away.error.context(format!("{}: {why}", away.source))
+    })
 }
 
 fn say_freed(freed: &Freed) -> String {

@@ -74,3 +74,10 @@ pub struct IncusVolumes {
     /// The pool it is on, on both servers. `None`: any.
     pub pool: Option<String>,
 }
+
+impl IncusVolumes {
+    /// Whether it means the volume of this name in this pool.
+    pub fn means(&self, pool: &str, name: &str) -> bool {
+        self.name.matches(name) && self.pool.as_ref().is_none_or(|wanted| wanted == pool)
+    }
+}

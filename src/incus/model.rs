@@ -47,6 +47,9 @@ pub struct Instance {
     /// In the order in which they apply.
     #[serde(deserialize_with = "or_empty")]
     pub profiles: Vec<String>,
+    /// Only when they were asked for, see [`super::select::list_with_snapshots`].
+    #[serde(deserialize_with = "or_empty", skip_serializing_if = "Vec::is_empty")]
+    pub snapshots: Vec<InstanceSnapshot>,
 }
 
 impl Instance {
@@ -70,7 +73,9 @@ pub struct InstanceSnapshot {
     /// Its name, without that of the instance.
     #[serde(deserialize_with = "or_empty")]
     pub name: String,
-    /// When it was made, by the clock of the server it was made on.
+    /// When it was made, by the clock of the server it was made on; a copy of an instance has it without the fraction of the second. What is no
+    /// time is read as the epoch.
+    #[serde(deserialize_with = "time")]
     pub created_at: DateTime<Utc>,
     /// As [`Instance::config`].
     #[serde(deserialize_with = "or_empty")]
@@ -112,6 +117,9 @@ pub struct Volume {
     /// The project it is in, which is `default` where a project has no volumes of its own.
     #[serde(deserialize_with = "or_empty")]
     pub project: String,
+    /// Its snapshots; Incus lists them beside the volumes, [`super::select::list_volumes`] puts them here.
+    #[serde(skip)]
+    pub snapshots: Vec<VolumeSnapshot>,
 }
 
 /// A snapshot of a custom volume: `StorageVolumeSnapshot` of `shared/api/storage_pool_volume_snapshot.go`.
@@ -121,7 +129,8 @@ pub struct VolumeSnapshot {
     /// Its name, without that of the volume; some versions put `VOLUME/` before it.
     #[serde(deserialize_with = "or_empty")]
     pub name: String,
-    /// When it was made, by the clock of the server it was made on.
+    /// As [`InstanceSnapshot::created_at`].
+    #[serde(deserialize_with = "time")]
     pub created_at: DateTime<Utc>,
     /// As [`Volume::config`].
     #[serde(deserialize_with = "or_empty")]
@@ -147,6 +156,12 @@ fn or_empty<'de, D: Deserializer<'de>, T: Default + Deserialize<'de>>(deserializ
     Ok(Option::deserialize(deserializer)?.unwrap_or_default())
 }
 
+/// A server may say anything; one snapshot with an absurd time must not hide all others.
+fn time<'de, D: Deserializer<'de>>(deserializer: D) -> Result<DateTime<Utc>, D::Error> {
+    let said = serde_json::Value::deserialize(deserializer)?;
+    Ok(said.as_str().and_then(|text| text.parse().ok()).unwrap_or_default())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -157,5 +172,17 @@ mod tests {
         let instance: Instance = serde_json::from_str(text).unwrap();
         assert_eq!((instance.name.as_str(), instance.kind.as_str()), ("c1", "container"));
         assert!(instance.config.is_empty() && instance.devices.is_empty() && instance.is_running());
+    }
+
+    #[test]
+    fn what_is_no_time_is_the_epoch() {
+        let read = |time: &str| {
+            let text = format!(r#"{{"name":"IAB_x","created_at":{time}}}"#);
+            serde_json::from_str::<InstanceSnapshot>(&text).unwrap().created_at.to_rfc3339()
+        };
+        assert_eq!(read("\"2026-02-05T11:59:00.5+01:00\""), "2026-02-05T10:59:00.500+00:00");
+        for absurd in ["\"9999999-01-01T00:00:00Z\"", "\"\"", "null", "7", "{}"] {
+            assert_eq!(read(absurd), "1970-01-01T00:00:00+00:00", "{absurd}");
+        }
     }
 }

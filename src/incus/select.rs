@@ -1,9 +1,13 @@
 //! Which instances and custom volumes of the source are items, and what the configuration says of each.
 
+use std::collections::BTreeMap;
+
 use anyhow::{Context, Result, anyhow, bail};
+use serde_json::Value;
 
 use super::api::Server;
-use super::model::{Instance, Volume};
+use super::model::{Instance, Volume, VolumeSnapshot};
+use super::temporary::is_temporary;
 use crate::config::{IncusConfig, IncusProject, NameGlob};
 use crate::error::hinted;
 
@@ -117,12 +121,7 @@ fn volumes(source: &Server, project: &IncusProject) -> Result<Vec<Selected>> {
     }
     let mut selected: Vec<Selected> = Vec::new();
     for (pool, volume) in there {
-        let means = |entry: &&crate::config::IncusVolumes| {
-            entry.name.matches(&volume.name) && entry.pool.as_ref().is_none_or(|wanted| *wanted == pool)
-        };
-        if !project.volumes.iter().any(|entry| means(&entry))
-            || is_excluded(project, &format!("volume/{}", volume.name))
-        {
+        if !names(project, Some(&pool), &volume.name) {
             continue;
         }
         if let Some(twin) = selected.iter().find(|other| other.subject.name == volume.name) {
@@ -145,27 +144,65 @@ fn volumes(source: &Server, project: &IncusProject) -> Result<Vec<Selected>> {
     Ok(selected)
 }
 
-/// All instances of a project, by name.
+/// All instances of a project, by name, without their snapshots.
 pub fn list_instances(server: &Server, project: &str) -> Result<Vec<Instance>> {
-    let mut all: Vec<Instance> =
-        server.call("GET", &["instances"]).project(project).query("recursion", "1").get().context("list instances")?;
+    instances_at(server, project, "1")
+}
+
+/// All instances of a project, by name, with their snapshots.
+///
+/// The server looks at each one that runs for this, which takes it longer than [`list_instances`].
+pub fn list_with_snapshots(server: &Server, project: &str) -> Result<Vec<Instance>> {
+    instances_at(server, project, "2")
+}
+
+fn instances_at(server: &Server, project: &str, depth: &str) -> Result<Vec<Instance>> {
+    let mut all: Vec<Instance> = server
+        .call("GET", &["instances"])
+        .project(project)
+        .query("recursion", depth)
+        .get()
+        .context("list instances")?;
+    all.retain(|instance| !is_temporary(&instance.name, &instance.config));
     all.iter().try_for_each(|instance| check_name(&instance.name))?;
     all.sort_by(|a, b| a.name.cmp(&b.name));
     Ok(all)
 }
 
-/// All custom volumes of a project with the pools they are on, by pool and name.
+/// All custom volumes of a project with the pools they are on, by pool and name, with their snapshots.
 pub fn list_volumes(server: &Server, project: &str) -> Result<Vec<(String, Volume)>> {
     let mut all = Vec::new();
-    for pool in pools::with_volumes_of(server, project)? {
-        let call = server.call("GET", &["storage-pools", &pool, "volumes", "custom"]);
-        let mut volumes: Vec<Volume> =
-            call.project(project).query("recursion", "1").get().with_context(|| format!("list volumes of {pool}"))?;
-        volumes.iter().try_for_each(|volume| check_name(&volume.name))?;
-        volumes.sort_by(|a, b| a.name.cmp(&b.name));
+    for pool in list_pools(server, &[project])? {
+        let volumes = volumes_of(server, project, &pool).with_context(|| format!("list volumes of {pool}"))?;
         all.extend(volumes.into_iter().map(|volume| (pool.clone(), volume)));
     }
     Ok(all)
+}
+
+/// The custom volumes of one pool. Incus lists snapshots among them, as `VOLUME/SNAPSHOT`.
+pub fn volumes_of(server: &Server, project: &str, pool: &str) -> Result<Vec<Volume>> {
+    let call = server.call("GET", &["storage-pools", pool, "volumes", "custom"]);
+    let listed: Vec<Value> = call.project(project).query("recursion", "1").get()?;
+    let mut volumes: BTreeMap<String, Volume> = BTreeMap::new();
+    let mut snapshots: Vec<(String, VolumeSnapshot)> = Vec::new();
+    for one in listed {
+        let name = one.get("name").and_then(Value::as_str).unwrap_or_default();
+        if let Some((volume, _)) = name.split_once('/') {
+            let volume = volume.to_owned();
+            let mut snapshot: VolumeSnapshot = serde_json::from_value(one)?;
+            snapshot.name.drain(..=volume.len());
+            snapshots.push((volume, snapshot));
+            continue;
+        }
+        check_name(name)?;
+        volumes.insert(name.to_owned(), serde_json::from_value(one)?);
+    }
+    for (volume, snapshot) in snapshots {
+        if let Some(volume) = volumes.get_mut(&volume) {
+            volume.snapshots.push(snapshot);
+        }
+    }
+    Ok(volumes.into_values().filter(|volume| !is_temporary(&volume.name, &volume.config)).collect())
 }
 
 /// Names become parts of ids and of paths; what a server says need not be true.
@@ -174,6 +211,16 @@ pub fn check_name(name: &str) -> Result<()> {
         bail!("`{}` cannot be a name", crate::output::printable(name.as_ref()));
     }
     Ok(())
+}
+
+/// Whether the configuration of a project names an instance (`pool`: `None`) or a custom volume that is called like this, wherever it is.
+pub fn names(project: &IncusProject, pool: Option<&str>, name: &str) -> bool {
+    let is_named = match pool {
+        None => project.instances.iter().any(|entry| entry.name.matches(name)),
+        Some(pool) => project.volumes.iter().any(|entry| entry.means(pool, name)),
+    };
+    let kind = if pool.is_some() { "volume" } else { "instance" };
+    is_named && !is_excluded(project, &format!("{kind}/{name}"))
 }
 
 fn is_excluded(project: &IncusProject, name: &str) -> bool {

@@ -11,6 +11,7 @@
 //! Locks that cannot be read stop the work, as in restic since 0.15: nobody knows what they say. Reading commands take no lock at
 //! all, and do not look at any: nothing may keep anybody from restoring.
 
+use std::fmt;
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -56,6 +57,12 @@ pub enum Purpose {
 pub struct Held {
     /// `None`: this kind of store has no locks.
     _kept: Option<Kept>,
+}
+
+impl fmt::Debug for Held {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Held").finish_non_exhaustive()
+    }
 }
 
 impl Store {

@@ -6,9 +6,9 @@ use std::collections::BTreeSet;
 use anyhow::{Context, Error, Result};
 use serde::Deserialize;
 
-use super::super::api::{Server, refusal};
-use super::super::model::{Pool, Settings};
 use super::check_name;
+use crate::incus::api::{Server, refusal};
+use crate::incus::model::{Pool, Settings};
 
 /// More than any server has; what is beyond is not looked at.
 const MOST: usize = 10_000;
@@ -60,31 +60,27 @@ pub fn list_projects(server: &Server) -> Result<Vec<Project>> {
     Ok(projects)
 }
 
-/// The names of all storage pools, sorted.
+/// The names of the storage pools that something of these projects may be on, sorted: all pools of the server, where it lets us list them.
 ///
 /// # Errors
 ///
-/// When the server cannot be asked, or does not let us list them.
-pub fn list_pools(server: &Server) -> Result<Vec<String>> {
-    let all: Vec<Pool> =
-        server.call("GET", &["storage-pools"]).query("recursion", "1").get().context("list storage pools")?;
-    let mut names: Vec<String> = all.into_iter().take(MOST).map(|pool| pool.name).collect();
-    names.iter().try_for_each(|name| check_name(name))?;
-    names.sort();
-    Ok(names)
-}
-
-/// The pools that custom volumes of a project may be on, sorted.
-pub(super) fn with_volumes_of(server: &Server, project: &str) -> Result<Vec<String>> {
-    match list_pools(server) {
+/// When the server cannot be asked.
+pub fn list_pools(server: &Server, projects: &[&str]) -> Result<Vec<String>> {
+    let all: Result<Vec<Pool>> = server.call("GET", &["storage-pools"]).query("recursion", "1").get();
+    let names: BTreeSet<String> = match all {
+        Ok(pools) => pools.into_iter().take(MOST).map(|pool| pool.name).collect(),
         Err(error) if is_restricted(&error) => {
-            let written: Written = server.get(&["projects", project]).context("ask which pools it uses")?;
-            let pools = Project::from(written).pools;
-            pools.iter().try_for_each(|name| check_name(name))?;
-            Ok(pools.into_iter().collect())
+            let mut names = BTreeSet::new();
+            for project in projects {
+                let written: Written = server.get(&["projects", project]).context("ask which storage pools it uses")?;
+                names.extend(Project::from(written).pools);
+            }
+            names
         }
-        other => other,
-    }
+        Err(error) => return Err(error).context("list storage pools"),
+    };
+    names.iter().try_for_each(|name| check_name(name))?;
+    Ok(names.into_iter().collect())
 }
 
 /// Whether the answer is that our certificate is for some projects only: Incus 6.0 says so with status 500, later ones with 403.

@@ -49,7 +49,8 @@ pub(super) fn tell(source: &Server, target: &Welcome, found: &Found, context: &C
     }
     let of_roots: BTreeSet<&str> = found.instances().filter_map(|instance| instance.root_pool()).collect();
     let of_volumes: BTreeSet<&str> = found.volumes().map(|(pool, _)| pool.as_str()).collect();
-    let there = list_pools(&target.server).unwrap_or_default();
+    let projects: Vec<&str> = target.projects.iter().map(|project| project.name.as_str()).collect();
+    let there = list_pools(&target.server, &projects)?;
     for pool in of_roots.union(&of_volumes) {
         if target.server.call("GET", &["storage-pools", pool]).find::<Value>()?.is_some() {
             continue;
