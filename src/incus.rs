@@ -11,6 +11,7 @@ pub mod api;
 pub mod certificate;
 pub mod credentials;
 pub mod export;
+pub mod import_iab;
 pub mod mark;
 pub mod model;
 pub mod onboarding;
