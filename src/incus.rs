@@ -10,6 +10,7 @@ use crate::config::IncusConfig;
 pub mod api;
 pub mod certificate;
 pub mod credentials;
+pub mod discover;
 pub mod export;
 pub mod import_iab;
 pub mod mark;

@@ -70,6 +70,19 @@ impl Iab {
     pub fn parse(text: &[u8]) -> Result<Self> {
         read(text).exit(ExitCode::Usage)
     }
+
+    /// The policy that IAB has for an item; `kind` as in [`IabPolicy`].
+    pub fn policy_for(&self, role: &str, project: &str, kind: &str, name: &str) -> &str {
+        let is = |wanted: Option<&str>, given: &str| wanted.is_none_or(|wanted| wanted == given);
+        let applies = |rule: &&IabPolicy| {
+            rule.role == role
+                && is(rule.project.as_deref(), project)
+                && is(rule.kind, kind)
+                && is(rule.name.as_deref(), name)
+        };
+        // The specific stands behind the general.
+        self.retention.iter().filter(applies).last().map_or("all", |rule| &rule.policy)
+    }
 }
 
 fn read(text: &[u8]) -> Result<Iab> {
@@ -89,8 +102,9 @@ fn read(text: &[u8]) -> Result<Iab> {
     hosts(&root, &mut iab)?;
     let mut modes = Vec::new();
     for project in root.list("projects")? {
-        modes.push((project.text("name")?, project.text("mode")?));
-        add_project(&project, &mut iab)?;
+        if add_project(&project, &mut iab)? {
+            modes.push((project.text("name")?, project.text("mode")?));
+        }
     }
     iab.is_pull = mode(&modes, &mut iab.notes);
     let hosts = root.field("retention")?.field("hosts")?;
@@ -129,17 +143,18 @@ fn hosts(root: &Node<'_>, iab: &mut Iab) -> Result<()> {
     Ok(())
 }
 
-fn add_project(project: &Node<'_>, iab: &mut Iab) -> Result<()> {
+/// Whether anything of it is copied.
+fn add_project(project: &Node<'_>, iab: &mut Iab) -> Result<bool> {
     let name = project.text("name")?;
     if name.is_empty() {
         iab.notes.push(format!("{} is not taken over: it has no name.", project.path()));
-        return Ok(());
+        return Ok(false);
     }
     let instances = things(&project.list("instances")?, &mut iab.notes)?;
     let volumes = things(&project.list("volumes")?, &mut iab.notes)?;
     if instances.is_empty() && volumes.is_empty() {
         iab.notes.push(format!("The project {} is not taken over: it names nothing.", printable(name.as_ref())));
-        return Ok(());
+        return Ok(false);
     }
     match iab.projects.iter_mut().find(|other| other.name == name) {
         Some(other) => {
@@ -148,7 +163,7 @@ fn add_project(project: &Node<'_>, iab: &mut Iab) -> Result<()> {
         }
         None => iab.projects.push(IabProject { name, instances, volumes }),
     }
-    Ok(())
+    Ok(true)
 }
 
 fn things(nodes: &[Node<'_>], notes: &mut Vec<String>) -> Result<Vec<IabThing>> {
@@ -231,8 +246,6 @@ mod tests {
                 "iab.gotifyUrl is not taken over: holdall does not tell Gotify anything.",
                 "hosts[2] is not taken over: it is not the first target.",
                 "The project empty is not taken over: it names nothing.",
-                "Projects have different modes, and a table has one: push is written, also for empty. If that does not work there, give them a \
-                 table of their own with mode = \"pull\".",
                 "Not taken over, since nothing here needs it: iab.uuid, version.",
             ]
         );
@@ -283,5 +296,11 @@ mod tests {
             notes.clear();
             assert_eq!((mode(&modes(texts), &mut notes), notes.len()), (is_pull, told), "{texts:?}");
         }
+        notes.clear();
+        assert!(mode(&modes(&["pull", "push"]), &mut notes));
+        assert!(
+            notes[0].starts_with("Projects have different modes, and a table has one: pull is written, also for p."),
+            "{notes:?}"
+        );
     }
 }

@@ -136,7 +136,7 @@ fn onboard(args: &IncusArgs, file: &Path, context: &Context) -> Result<()> {
     for line in expiring(&replication, source, target, context) {
         context.monitor.say(&format!("Warning: {line}."));
     }
-    finish(vec![stanza(args, &found)?], file, args, context)
+    finish(vec![stanza(args, &found)?], file, args, "", context)
 }
 
 fn visit<'v>(
@@ -215,8 +215,8 @@ fn absolute(path: &Path) -> Result<String> {
     text.exit(ExitCode::Usage).map(ToOwned::to_owned)
 }
 
-/// Writes the tables, of which the first is the source, and says what to type next; in a dry run only shows them.
-fn finish(stanzas: Vec<Stanza>, file: &Path, args: &IncusArgs, context: &Context) -> Result<()> {
+/// Writes the tables, of which the first is the source, and says what to type next, `flags` with a backup; in a dry run only shows them.
+fn finish(stanzas: Vec<Stanza>, file: &Path, args: &IncusArgs, flags: &str, context: &Context) -> Result<()> {
     let edit = Edit::change(file, &stanzas, args.force)?;
     if args.dry_run {
         return show(&stanzas, file, context);
@@ -225,7 +225,7 @@ fn finish(stanzas: Vec<Stanza>, file: &Path, args: &IncusArgs, context: &Context
     let config = configured(edit.config(), &args.name)?;
     let command = match config.export && edit.config().store.is_none() {
         true => "onboard store".to_owned(),
-        false => format!("backup {}", first.name()),
+        false => format!("backup {} {flags}", first.name()).trim_end().to_owned(),
     };
     if config.target.is_none() {
         context.monitor.say("There is no target: everything is exported into the store (export = true).");

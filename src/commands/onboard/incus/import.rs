@@ -8,11 +8,12 @@ use anyhow::{Context as _, Result, anyhow};
 
 use super::{Context, IncusArgs, absolute, configured, finish};
 use crate::config::edit::{Edit, Stanza};
-use crate::config::{self, locate};
+use crate::config::{self, Config, locate};
 use crate::error::{Annotate, ExitCode, chain};
 use crate::incus::certificate;
 use crate::incus::import_iab::{Iab, IabPolicy, IabThing};
 use crate::incus::{Replication, Servers};
+use crate::retention::{ItemKey, Policy, rule_for};
 
 /// No configuration is larger, in bytes.
 const LARGEST: u64 = 16 << 20;
@@ -45,15 +46,38 @@ pub(super) fn run(args: &IncusArgs, iab: &Path, file: &Path, context: &Context) 
     );
     let servers = replication.connect().with_context(doing)?;
     look(&servers, &replication, context);
-    finish(stanzas, file, args, context)?;
-    if !args.dry_run {
+    let overruled = overruled(draft.config(), &replication, &read)?;
+    if !overruled.is_empty() {
         context.monitor.say(&format!(
-            "Copies that IncusAutobackup has made are not marked as ours yet, and are not touched before `holdall backup incus.{} --adopt` \
-             was run once. Its own timer is not needed any more.",
-            args.name
+            "Warning: [[retention]] tables that were there already win for {}; `holdall prune -n` names them.",
+            overruled.join(", ")
         ));
     }
-    Ok(())
+    context.monitor.say(
+        "Copies that IncusAutobackup has made are not marked as ours yet: --adopt takes them over, once. Stop its timer before.",
+    );
+    finish(stanzas, file, args, "--adopt", context)
+}
+
+/// The items for which another rule than those that were taken over applies.
+fn overruled(config: &Config, replication: &Replication, iab: &Iab) -> Result<Vec<String>> {
+    let mut items = Vec::new();
+    for project in &iab.projects {
+        let things = [("instance", &project.instances), ("volume", &project.volumes)];
+        for (kind, thing) in things.into_iter().flat_map(|(kind, things)| things.iter().map(move |thing| (kind, thing)))
+        {
+            let item = format!("{}/{}/{kind}/{}", replication.id, project.name, thing.name);
+            for role in ["source", "target"] {
+                let key = ItemKey { role: Some(role.to_owned()), ..ItemKey::parse(&item) };
+                let applies = rule_for(&config.retention, &key).map(|rule| &rule.policy);
+                let meant = iab.policy_for(role, &project.name, kind, &thing.name);
+                if applies != Some(&Policy::parse(meant)?) && !items.contains(&item) {
+                    items.push(item.clone());
+                }
+            }
+        }
+    }
+    Ok(items)
 }
 
 fn text(file: &Path) -> Result<Vec<u8>> {
@@ -162,7 +186,6 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::retention::{ItemKey, Policy, rule_for};
 
     /// IAB's `ResolveRetention`, ported: each policy that is not empty takes the place of the one before.
     fn resolved_by_iab(tree: &Value, role: &str, project: &str, kind: &str, name: &str) -> String {
@@ -200,7 +223,7 @@ mod tests {
         (role.clone(), role).prop_map(|(source, target)| json!({ "source": source, "target": target }))
     }
 
-    fn config_of(tree: &Value) -> config::Config {
+    fn config_of(tree: &Value) -> (Config, Iab) {
         let text = json!({
             "iab": { "iabCredDir": "/" },
             "hosts": [{ "role": "source", "url": "https://a" }, { "role": "target", "url": "https://b" }],
@@ -215,14 +238,14 @@ mod tests {
         // A rule for everything must not reach what IAB keeps.
         std::fs::write(&file, "[[retention]]\npolicy = \"99\"\n").unwrap();
         Edit::change(&file, &stanzas, false).unwrap().write().unwrap();
-        config::load(&file).unwrap()
+        (config::load(&file).unwrap(), iab)
     }
 
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(60))]
         #[test]
         fn retention_that_was_taken_over_says_of_every_item_what_iab_says(tree in trees()) {
-            let config = config_of(&tree);
+            let (config, iab) = config_of(&tree);
             for (role, project, (plural, kind), name) in combinations(&["one", "t*o", "two", "other"], &["a", "b[*]", "b*", "c"]) {
                 let mut item = ItemKey::parse(&format!("incus.lab/{project}/{kind}/{name}"));
                 item.role = Some(role.to_owned());
@@ -231,7 +254,9 @@ mod tests {
                     "" => Policy::parse("all"),
                     policy => Policy::parse(policy),
                 };
-                prop_assert_eq!(ours, Some(theirs.unwrap()), "{} {} {} {}", role, project, kind, name);
+                let theirs = theirs.unwrap();
+                prop_assert_eq!(&Policy::parse(iab.policy_for(role, project, kind, name)).unwrap(), &theirs);
+                prop_assert_eq!(ours, Some(theirs), "{} {} {} {}", role, project, kind, name);
             }
         }
     }
