@@ -152,6 +152,7 @@ fn what_cannot_be_taken_over_is_refused_or_said_and_nothing_is_written_half() {
 
     env.config("[notify.healthchecks]\nurl = \"https://hc-ping.com/mine\"\n\n[[retention]]\nkind = \"volume\"\npolicy = \"2\"\n");
     let before = iab.setup.config();
+    iab.setup.source.volume(LOCAL, "v1", "");
     run(&iab.config(|config| config["projects"][0]["instances"][0]["name"] = "gone".into()))
         .code(0)
         .stderr_has("[notify.healthchecks] is there already")
