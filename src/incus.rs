@@ -7,12 +7,22 @@ use anyhow::Result;
 
 use crate::config::IncusConfig;
 
+mod abreast;
+mod adapt;
 pub mod api;
+pub mod copy;
 pub mod credentials;
 pub mod export;
+mod hold;
+mod leftover;
 pub mod mark;
 pub mod model;
+mod replica;
+mod reseed;
+pub mod run;
 pub mod select;
+mod snapshot;
+mod target;
 pub mod temporary;
 pub mod timeline;
 
