@@ -7,7 +7,10 @@ use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::process::Command;
+use std::thread;
+use std::time::{Duration, Instant};
 
+use support::incus_proxy::IncusProxy;
 use support::incusd::{Incusd, LOCAL, PLAIN, Pair};
 
 /// What of a folder is still mounted, attached to a loop device, or run.
@@ -47,7 +50,9 @@ fn instances_and_volumes_hold_what_was_written_also_after_the_server_was_killed(
     assert_ne!(server.pid(), before);
     assert_eq!(server.query("/1.0/instances/c1")["status"], "Running");
     assert_eq!(server.read_instance("c1", "/root/kept"), "kept\n");
+    let begun = Instant::now();
     server.incus(["stop", "c1"]);
+    assert!(begun.elapsed() < Duration::from_secs(5), "the container does not end when it is asked to");
     assert_eq!(server.incus(["file", "pull", "c1/root/kept", "-"]), "kept");
     assert_eq!(server.read_instance("c1", "/root/kept"), "kept\n");
 }
@@ -64,6 +69,11 @@ fn a_pair_has_one_image_two_ports_and_bridges_of_its_own() {
     source.launch("c1", &["--network", &bridge]);
     assert_eq!(source.query("/1.0/instances/c1/state")["network"]["eth0"]["type"], "broadcast");
 
+    for server in [&source, &target] {
+        server.network("lan");
+        server.create("c2", &["--network", "lan"]);
+    }
+
     source.incus(["project", "create", "lab"]);
     let token = source.token(&["--restricted", "--projects", "lab"]);
     assert_ne!(token, source.token(&[]));
@@ -71,8 +81,62 @@ fn a_pair_has_one_image_two_ports_and_bridges_of_its_own() {
 }
 
 #[test]
+fn a_proxy_hands_everything_on_but_what_its_rules_name() {
+    let server = Incusd::start();
+    server.launch("c1", &[]);
+    let token = server.token(&[]);
+    server.incus(["remote", "add", "direct", &server.url(), "--accept-certificate", "--token", &token]);
+    let own = server.root().join("client");
+    let proxy = IncusProxy::start(&server, &own.join("client.crt"), &own.join("client.key"));
+    server.incus(["remote", "add", "proxy", &proxy.url(), "--accept-certificate"]);
+    let pinned = |name: &str| fs::read(own.join(format!("servercerts/{name}.crt"))).unwrap();
+    assert_eq!(pinned("proxy"), pinned("direct"));
+
+    proxy.forget();
+    assert_eq!(server.incus(["query", "proxy:/1.0/instances?recursion=0"]), server.incus(["query", "/1.0/instances"]));
+    assert_eq!(proxy.requests(), ["GET /1.0", "GET /1.0/instances?recursion=0"]);
+
+    // A file of more bytes than all buffers hold goes in by a request's body and comes back by a websocket.
+    let file = server.root().join("file");
+    fs::write(&file, vec![b'x'; 8 << 20]).unwrap();
+    server.incus(["file", "push", file.to_str().unwrap(), "proxy:c1/root/file"]);
+    let back = server.try_incus(["exec", "proxy:c1", "--", "cat", "/root/file"]).code(0);
+    assert!(back.bytes == fs::read(&file).unwrap());
+    assert!(proxy.requests().iter().any(|request| request.contains("/websocket?secret=")));
+
+    let ask = || server.try_incus(["query", "proxy:/1.0/projects/default"]);
+    let error = r#"{"type":"error","error":"the disk is full","error_code":500}"#;
+    proxy.answer("GET", "/1.0/*/default", 500, error).times(1);
+    ask().code(1).stderr_has("the disk is full");
+    ask().code(0);
+    proxy.cut("POST", "/1.0/projects");
+    ask().code(0);
+    proxy.cut("GET", "/1.0/projects");
+    ask().code(1).stderr_has("EOF");
+    proxy.clear();
+    ask().code(0);
+
+    proxy.cut_answer("PUT", "/1.0/instances/c1/state", 0);
+    server.try_incus(["pause", "proxy:c1"]).code(1);
+    let is_frozen = || server.query("/1.0/instances/c1")["status"] == "Frozen";
+    let begun = Instant::now();
+    while !is_frozen() {
+        assert!(begun.elapsed() < Duration::from_secs(20), "the server did not hear of it");
+    }
+
+    proxy.hang("GET", "/1.0/projects");
+    thread::scope(|scope| {
+        let asked = scope.spawn(ask);
+        proxy.wait_until_hanging();
+        assert!(!asked.is_finished());
+        proxy.clear();
+        asked.join().unwrap().code(1);
+    });
+}
+
+#[test]
 fn a_server_leaves_nothing_behind_when_the_test_panics() {
-    let mut root = None;
+    let (mut root, mut device) = (None, None);
     let panicked = catch_unwind(AssertUnwindSafe(|| {
         let mut server = Incusd::start();
         root = Some(server.root().to_owned());
@@ -86,10 +150,13 @@ fn a_server_leaves_nothing_behind_when_the_test_panics() {
             "features.profiles=false",
         ]);
         server.launch("c1", &["--project", "lab"]);
+        device = Some(Path::new("/sys/class/net").join(server.bridge("br")));
+        assert!(device.as_ref().unwrap().exists());
         server.kill();
         assert!(left(server.root()).iter().any(|line| line.contains("lxc monitor")));
         panic!("a test fails");
     }));
     assert_eq!(*panicked.unwrap_err().downcast::<&str>().unwrap(), "a test fails");
     assert_eq!(left(&root.unwrap()), Vec::<String>::new());
+    assert!(!device.unwrap().exists());
 }

@@ -25,6 +25,7 @@ HEADS = {
     "wire": "| work | backup | rsync -a | rsync -az | holdall | part of -a | |\n|---|---|--:|--:|--:|--:|---|",
     "docker": "| work | backup | DockBack's way | holdall | part | at most | archive | store | |\n|---|---|--:|--:|--:|--:|--:|--:|---|",
     "down": "| work | stop and start alone | held by holdall | beyond | at most | |\n|---|--:|--:|--:|--:|---|",
+    "incus": "| work | incus copy --refresh | with a snapshot | holdall | part | part with a snapshot | at most | |\n|---|--:|--:|--:|--:|--:|--:|---|",
     "list": "| what | restic | holdall | part |\n|---|--:|--:|--:|",
 }
 # Peaks are to be no higher than restic's, stores larger by no more than 2 %.
@@ -108,6 +109,15 @@ def down_row(what: str, own: list[float], held: list[float], most: float) -> lis
     return [((what,), row((what,), cells))]
 
 
+def incus_row(what: str, results: dict[str, Figures], most: float) -> dict[str, list]:
+    """One run over all volumes, beside Incus's own client called for each of them: only to copy, and to make a snapshot before."""
+    copy, with_snapshot, holdall = results.values()
+    parts = [part(middle(rival), middle(holdall)) for rival in (copy, with_snapshot)]
+    cells = [spread(figures.spread("wall")) for figures in (copy, with_snapshot, holdall)]
+    cells += [*(f"{each:.2f}" for each in parts), f"{most}", verdict({"wall": (parts[0], most)})]
+    return {"incus": [((what,), row((what,), cells))]}
+
+
 def middle(figures: Figures) -> float:
     return figures.spread("wall")[0]
 
@@ -142,7 +152,7 @@ def write(rows: dict[str, list], machine: str, works: list[str], measured: list[
     page = PAGE.read_text()
     for table, head in HEADS.items():
         # A row is known by the work and, where there are several, by the backup.
-        length = 1 if table in ("list", "down") else 2
+        length = 1 if table in ("list", "down", "incus") else 2
         old = [(cells_of(line)[:length], line) for line in marked(page, table).splitlines()[2:]]
         kept = [(key, line) for key, line in old if key[0] in works and key[0] not in measured]
         everything = sorted(rows.get(table, []) + kept, key=lambda entry: (works.index(entry[0][0]), entry[0][1:]))

@@ -12,6 +12,7 @@ pub mod env;
 pub mod fault;
 pub mod http;
 pub mod incus_bench;
+pub mod incus_proxy;
 pub mod incusd;
 pub mod netns;
 pub mod outcome;
