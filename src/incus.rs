@@ -8,11 +8,16 @@ use anyhow::Result;
 use crate::config::IncusConfig;
 
 pub mod api;
+pub mod certificate;
 pub mod credentials;
+pub mod export;
 pub mod mark;
 pub mod model;
+pub mod onboarding;
 pub mod select;
+pub mod temporary;
 pub mod timeline;
+pub mod token;
 
 use api::{Role, Server};
 use credentials::Credentials;

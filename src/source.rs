@@ -18,11 +18,14 @@ use crate::store::{Node, SavedNode, SavedTree};
 pub mod compose;
 mod content;
 pub mod docker;
+mod failure;
 pub mod files;
 mod globs;
-mod parts;
+pub(crate) mod parts;
 pub mod ssh;
 mod stream;
+
+pub(crate) use failure::Failure;
 
 /// One configured thing that can be read as trees of files, and put back from one.
 pub trait Source: Send + Sync {

@@ -6,9 +6,14 @@ use anyhow::{Context, Result, anyhow, bail};
 use serde_json::Value;
 
 use super::api::Server;
-use super::model::{Instance, Pool, Volume, VolumeSnapshot};
+use super::model::{Instance, Volume, VolumeSnapshot};
+use super::temporary::is_temporary;
 use crate::config::{IncusConfig, IncusProject, NameGlob};
 use crate::error::hinted;
+
+mod pools;
+
+pub use pools::{Project, list_pools, list_projects};
 
 /// An instance or a custom volume: what has snapshots, and replicas of its own.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -158,25 +163,16 @@ fn instances_at(server: &Server, project: &str, depth: &str) -> Result<Vec<Insta
         .query("recursion", depth)
         .get()
         .context("list instances")?;
+    all.retain(|instance| !is_temporary(&instance.name, &instance.config));
     all.iter().try_for_each(|instance| check_name(&instance.name))?;
     all.sort_by(|a, b| a.name.cmp(&b.name));
     Ok(all)
 }
 
-/// The names of all storage pools, sorted.
-pub fn list_pools(server: &Server) -> Result<Vec<String>> {
-    let pools: Vec<Pool> =
-        server.call("GET", &["storage-pools"]).query("recursion", "1").get().context("list storage pools")?;
-    let mut names: Vec<String> = pools.into_iter().map(|pool| pool.name).collect();
-    names.iter().try_for_each(|name| check_name(name))?;
-    names.sort_unstable();
-    Ok(names)
-}
-
 /// All custom volumes of a project with the pools they are on, by pool and name, with their snapshots.
 pub fn list_volumes(server: &Server, project: &str) -> Result<Vec<(String, Volume)>> {
     let mut all = Vec::new();
-    for pool in list_pools(server)? {
+    for pool in list_pools(server, &[project])? {
         let volumes = volumes_of(server, project, &pool).with_context(|| format!("list volumes of {pool}"))?;
         all.extend(volumes.into_iter().map(|volume| (pool.clone(), volume)));
     }
@@ -206,7 +202,7 @@ pub fn volumes_of(server: &Server, project: &str, pool: &str) -> Result<Vec<Volu
             volume.snapshots.push(snapshot);
         }
     }
-    Ok(volumes.into_values().collect())
+    Ok(volumes.into_values().filter(|volume| !is_temporary(&volume.name, &volume.config)).collect())
 }
 
 /// Names become parts of ids and of paths; what a server says need not be true.

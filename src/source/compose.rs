@@ -8,11 +8,12 @@ use std::sync::Mutex;
 
 use anyhow::{Context, Error, Result, anyhow};
 
+use super::Failure;
+use super::docker::EngineTree;
 use super::docker::engine::{Container, Engine, Lazy};
 use super::docker::hold::{Failures, Held};
 use super::docker::leftovers;
 use super::docker::volume::Reader;
-use super::docker::{EngineTree, Failure};
 use super::{Item, OpenOptions, Readiness, Source, Tree};
 use crate::config::{ComposeConfig, nearest};
 use crate::error::Annotate;

@@ -11,7 +11,7 @@ use anyhow::{Context, Error, Result, anyhow};
 use serde_json::Value;
 
 use super::parts::{Parts, Text};
-use super::{Entries, Item, OpenOptions, Readiness, Source, Tree};
+use super::{Entries, Failure, Item, OpenOptions, Readiness, Source, Tree};
 use crate::config::{DockerConfig, NameGlob, nearest};
 use crate::error::Annotate;
 use crate::extract::{Extracted, RestoreOptions};
@@ -23,7 +23,6 @@ mod container;
 pub mod discover;
 pub(crate) mod dump;
 pub(crate) mod engine;
-mod failure;
 pub(crate) mod helper;
 pub(crate) mod hold;
 mod image;
@@ -32,8 +31,6 @@ pub mod onboarding;
 pub(crate) mod ours;
 pub(crate) mod restore;
 pub(crate) mod volume;
-
-pub(crate) use failure::Failure;
 
 use engine::{Container, Engine, Lazy, Volume};
 use hold::{Failures, Held, Holder, Holding};

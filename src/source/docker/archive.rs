@@ -9,9 +9,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::{Context, Result, bail};
 
-use super::Failure;
 use super::engine::Engine;
 use super::helper::{DATA, Helper, Mounted};
+use crate::source::Failure;
 use crate::source::parts::Part;
 use crate::source::stream::{Kind, Members};
 use crate::source::{Content, Entries};

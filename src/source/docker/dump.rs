@@ -10,10 +10,10 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result, anyhow};
 
-use super::Failure;
 use super::engine::{Container, Engine, State};
 use crate::config::{ContainerDump, locate};
 use crate::error::Annotate;
+use crate::source::Failure;
 use crate::source::parts::{Missing, Output};
 use crate::source::{Content, Problem, Severity};
 

@@ -1,8 +1,8 @@
 //! The content of images: as `docker save` writes them.
 
-use super::Failure;
 use super::engine::Engine;
 use crate::source::Content;
+use crate::source::Failure;
 use crate::source::parts::Output;
 
 /// An image as an archive, which the engine makes. When it is not whole, `failure` hears of it.

@@ -8,12 +8,12 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow};
 
-use super::Failure;
 use super::archive::Archived;
 use super::engine::{Engine, Volume};
 use super::helper::Mounted;
 use crate::config::{LeaveOut, ReadFrom};
 use crate::error::Annotate;
+use crate::source::Failure;
 use crate::source::files::Local;
 use crate::source::parts::{Missing, Parts, Text};
 use crate::source::{Problem, Severity};

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use anyhow::{Result, anyhow, bail};
 
 use crate::output::printable;
-use crate::source::docker::Failure;
+use crate::source::Failure;
 use crate::source::docker::helper::DATA;
 use crate::source::stream::{Kind, Member, Members, in_tree_order};
 use crate::source::{Content, Entries, Entry, Problem, Severity};

@@ -18,7 +18,7 @@ use crate::error::{Annotate, chain};
 use crate::extract::links::{Key, Role};
 use crate::extract::{self, Action, Change, Extracted, RestoreOptions, name};
 use crate::monitor::{Task, Unit};
-use crate::source::docker::Failure;
+use crate::source::Failure;
 use crate::source::docker::archive::Archived;
 use crate::source::docker::helper::{DATA, Helper, Mounted};
 use crate::source::parts::Part;

@@ -12,7 +12,7 @@ use super::{Back, body, check_name};
 use crate::config::ReadFrom;
 use crate::error::{Annotate, chain};
 use crate::extract::{Extracted, RestoreOptions, extract_as};
-use crate::source::docker::Failure;
+use crate::source::Failure;
 use crate::source::docker::engine::Volume;
 use crate::source::docker::helper::{Helper, Mounted};
 use crate::source::docker::volume::Reader;
