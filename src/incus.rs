@@ -7,16 +7,26 @@ use anyhow::Result;
 
 use crate::config::IncusConfig;
 
+mod abreast;
+mod adapt;
 pub mod api;
 pub mod certificate;
+pub mod copy;
 pub mod credentials;
 pub mod discover;
 pub mod export;
+mod hold;
 pub mod import_iab;
+mod leftover;
 pub mod mark;
 pub mod model;
 pub mod onboarding;
+mod replica;
+mod reseed;
+pub mod run;
 pub mod select;
+mod snapshot;
+mod target;
 pub mod temporary;
 pub mod timeline;
 pub mod token;
