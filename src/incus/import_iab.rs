@@ -81,7 +81,7 @@ impl Iab {
                 && is(rule.name.as_deref(), name)
         };
         // The specific stands behind the general.
-        self.retention.iter().filter(applies).next_back().map_or("all", |rule| &rule.policy)
+        self.retention.iter().rfind(applies).map_or("all", |rule| &rule.policy)
     }
 }
 
