@@ -9,6 +9,7 @@ use crate::config::IncusConfig;
 
 pub mod api;
 pub mod certificate;
+pub mod check;
 pub mod credentials;
 pub mod export;
 pub mod mark;
