@@ -130,7 +130,11 @@ fn count(replication: &Replication, selected: &[Selected]) -> Finding {
     let what = format!("{}, items", replication.id);
     let text = format!("{}, {}", number(instances, "instance"), number(volumes, "volume"));
     if selected.is_empty() {
-        return Finding::warning(what, "nothing is named that the source has", "`holdall discover incus` lists what there is.");
+        return Finding::warning(
+            what,
+            "nothing is named that the source has",
+            "`holdall discover incus` lists what there is.",
+        );
     }
     Finding::of(what, Ok(text))
 }
@@ -180,7 +184,7 @@ fn copies(replication: &Replication, found: &[Found], selected: &[Selected]) -> 
             let text = match copy.mark.item() {
                 Some(other) if other == item => format!("the {kind} {name} there is a copy of another server"),
                 Some(other) => format!("the {kind} {name} there is a copy of {}", printable(other.as_ref())),
-                None => format!("there is a {kind} {name} that holdall did not make, and it is not overwritten"),
+                None => format!("the {kind} {name} there was not made by holdall, and is not overwritten"),
             };
             let hint = format!("If it may be overwritten: `holdall backup {item} --adopt`. Else rename it there.");
             findings.push(Finding::wrong(what, hinted(anyhow!(text), hint)));
