@@ -7,15 +7,25 @@ use anyhow::Result;
 
 use crate::config::IncusConfig;
 
+mod abreast;
+mod adapt;
 pub mod api;
 pub mod certificate;
 pub mod check;
+pub mod copy;
 pub mod credentials;
 pub mod export;
+mod hold;
+mod leftover;
 pub mod mark;
 pub mod model;
 pub mod onboarding;
+mod replica;
+mod reseed;
+pub mod run;
 pub mod select;
+mod snapshot;
+mod target;
 pub mod temporary;
 pub mod timeline;
 pub mod token;

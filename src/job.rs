@@ -58,6 +58,14 @@ impl Job {
         jobs.into_iter().find(|job| job.id == id).with_context(|| format!("no source {id} is configured"))
     }
 
+    /// Whether a backup writes to the store.
+    pub fn needs_store(&self) -> bool {
+        match &self.driver {
+            Driver::Source(_) => true,
+            Driver::Replication(replication) => replication.config.export,
+        }
+    }
+
     /// The driver as a source of files.
     ///
     /// # Errors

@@ -56,6 +56,21 @@ pub struct Saved {
     pub problems: Vec<Problem>,
     /// How many problems there were in all.
     pub problem_count: u64,
+    /// What servers did among themselves; then the numbers above are those of the store, if it was saved there, too.
+    pub copied: Option<Copied>,
+}
+
+/// What came of a copy from one server to another one.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Copied {
+    /// Whether there is another server; else there is only a snapshot on the first one.
+    pub to_target: bool,
+    /// Whether there was no replica before.
+    pub is_first: bool,
+    /// What went over in bytes, as far as the servers told: of a short copy they tell nothing.
+    pub bytes: u64,
+    /// Whether it was saved into the store as well.
+    pub exported: bool,
 }
 
 impl Saved {

@@ -51,6 +51,11 @@ impl Selector {
         source.len() < self.text.len() && Self::parse(source).is_ok_and(|source| source.matches(id))
     }
 
+    /// The id that it is, for one without wildcards: what it would mean if nobody can say what there is.
+    pub fn example(&self) -> String {
+        self.text.clone()
+    }
+
     /// Whether it means `id` itself, not only something above it.
     fn names(&self, id: &str) -> bool {
         self.glob.as_ref().map_or(self.text == id, |glob| glob.is_match(id))

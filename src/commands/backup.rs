@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Error, Result, anyhow};
+use anyhow::{Context as _, Error, Result, anyhow};
 use chrono::{DateTime, Utc};
 
 use super::prune;
@@ -48,6 +48,14 @@ pub struct BackupArgs {
     /// Apply retention afterwards, to the items that were backed up without a failure
     #[arg(long)]
     prune: bool,
+
+    /// Incus: write also to instances and volumes of the target that holdall did not make, or made of another server
+    #[arg(long)]
+    adopt: bool,
+
+    /// Incus: copy anew what cannot be refreshed, and delete the old replica after that
+    #[arg(long, requires = "selectors")]
+    reseed: bool,
 }
 
 /// Runs `backup`.
@@ -144,22 +152,30 @@ impl Run<'_> {
                 .hint("Add a source, for instance with `holdall onboard files host /etc /home`.")
                 .exit(ExitCode::Usage);
         }
-        let _lock = if self.args.dry_run { None } else { Some(lock_store(self.context, self.config)?) };
         let jobs = Job::all(self.config)?;
         let selectors: Vec<Selector> =
             self.args.selectors.iter().map(|selector| Selector::parse(selector)).collect::<Result<_>>()?;
+        // What servers do among themselves needs no store.
+        let mut concerned = jobs.iter().filter(|job| is_concerned(&selectors, &job.id)).peekable();
+        let needs_store = concerned.peek().is_none() || concerned.any(Job::needs_store);
+        let _lock = if self.args.dry_run || !needs_store { None } else { Some(lock_store(self.context, self.config)?) };
         let mut early = None;
-        let store = thread::scope(|scope| {
-            let first = jobs.first().filter(|job| is_wanted(&selectors, &job.id));
-            let looking = first.and_then(|job| {
-                thread::Builder::new().name("look".to_owned()).spawn_scoped(scope, || self.look(job)).ok()
-            });
-            let store = open_store(self.context, self.config);
-            early = looking.and_then(|looking| looking.join().ok());
-            store
-        })?;
-        let mut opened = Opened { points: store.points()?, store, held: None };
-        let wanted = select::resolve(&self.args.selectors, &self.known(&jobs, &selectors, &opened.points))?;
+        let mut opened = None;
+        if needs_store {
+            let store = thread::scope(|scope| {
+                let first = jobs.first().filter(|job| is_wanted(&selectors, &job.id));
+                let looking = first.and_then(|job| {
+                    thread::Builder::new().name("look".to_owned()).spawn_scoped(scope, || self.look(job)).ok()
+                });
+                let store = open_store(self.context, self.config);
+                early = looking.and_then(|looking| looking.join().ok());
+                store
+            })?;
+            opened = Some(Opened { points: store.points()?, store, held: None });
+        }
+        let points = opened.as_ref().map_or(&[][..], |opened| &opened.points);
+        let known = self.known(&jobs, &selectors, points);
+        let wanted = select::resolve(&self.args.selectors, &known)?;
 
         let mut report = Report::default();
         for job in &jobs {
@@ -167,25 +183,28 @@ impl Run<'_> {
             if wanted.iter().any(|item| *item == job.id || item.starts_with(&below)) {
                 match &job.driver {
                     Driver::Source(source) => {
+                        let opened = opened.as_mut().with_context(|| format!("{} has no store", job.id))?;
                         // Of the first one it is known already.
                         let readiness = early.take().flatten().unwrap_or_else(|| source.preflight());
-                        let result =
-                            self.back_up_source(job, &**source, readiness, &selectors, &mut opened, &mut report);
+                        let result = self.back_up_source(job, &**source, readiness, &selectors, opened, &mut report);
                         if let Err(error) = source.close() {
                             report.errors.push(error.context(job.id.clone()));
                         }
                         result?;
                     }
-                    Driver::Replication(replication) => replicate::replicate(replication)?,
+                    Driver::Replication(replication) => {
+                        self.replicate(job, replication, &selectors, opened.as_mut(), &mut report)?;
+                    }
                 }
             }
             early = None;
         }
-        let Opened { store, held, .. } = opened;
-        drop(held);
-        self.complain_of_stale(&store, &mut report);
+        let store = opened.map(|opened| opened.store);
+        if let Some(store) = &store {
+            self.complain_of_stale(store, &mut report);
+        }
         if self.args.prune {
-            match self.prune(&store, &report) {
+            match self.prune(store.as_ref(), &report) {
                 // Everything is saved, and the next run prunes as well: nothing is wrong with a store that others use too.
                 Err(error) if exit_code(&error) == ExitCode::Locked => {
                     tracing::warn!("not pruned this time: {}", chain(&error));
@@ -206,10 +225,13 @@ impl Run<'_> {
         {
             for job in jobs.iter().filter(|job| is_below(job, selector)) {
                 // That it cannot be asked is told when it is its turn, if it ever is.
-                let items = job.source().and_then(Source::items).unwrap_or_default();
-                known.extend(
-                    items.into_iter().map(|item| item.id).filter(|id| !points.iter().any(|point| point.item == *id)),
-                );
+                let items = match &job.driver {
+                    Driver::Source(source) => {
+                        source.items().unwrap_or_default().into_iter().map(|item| item.id).collect()
+                    }
+                    Driver::Replication(replication) => replicate::known(replication, selector),
+                };
+                known.extend(items.into_iter().filter(|id| !points.iter().any(|point| point.item == *id)));
             }
         }
         known
@@ -302,9 +324,13 @@ impl Run<'_> {
 
     /// Says that an item is not due, if so. A point dated in the future says nothing about today.
     fn not_due(&self, job: &Job, own: &[&Point]) -> Option<Outcome> {
+        self.not_due_since(job, own.iter().map(|point| point.time))
+    }
+
+    fn not_due_since(&self, job: &Job, times: impl Iterator<Item = DateTime<Utc>>) -> Option<Outcome> {
         let every = job.common.every.filter(|_| !self.args.force)?;
         let now = self.context.now();
-        let newest = own.iter().map(|point| point.time).filter(|time| *time <= now).max()?;
+        let newest = times.filter(|time| *time <= now).max()?;
         let due: DateTime<Utc> = newest.checked_add_signed(chrono::Duration::from_std(every).ok()?)?;
         (due > now).then_some(Outcome::NotDue { newest, due })
     }
@@ -364,15 +390,20 @@ impl Run<'_> {
         }
     }
 
-    fn prune(&self, store: &Store, report: &Report) -> Result<Vec<Error>> {
+    fn prune(&self, store: Option<&Store>, report: &Report) -> Result<Vec<Error>> {
         let is_well = |item: &ItemReport| matches!(item.outcome, Outcome::Saved(_) | Outcome::Incomplete(_));
         let well: Vec<&str> = report.items.iter().filter(|item| is_well(item)).map(|item| item.item.as_str()).collect();
         if well.is_empty() {
             // A timer asks every half hour; without a new point there is nothing more to remove than before.
             return Ok(Vec::new());
         }
-        prune::after_backup(self.context, self.config, Some(store), &well, self.args.dry_run)
+        prune::after_backup(self.context, self.config, store, &well, self.args.dry_run)
     }
+}
+
+/// Whether a selector may mean something of the source `id`.
+fn is_concerned(selectors: &[Selector], id: &str) -> bool {
+    is_wanted(selectors, id) || selectors.iter().any(|selector| selector.is_below(id))
 }
 
 fn is_wanted(selectors: &[Selector], item: &str) -> bool {

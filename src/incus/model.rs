@@ -50,6 +50,9 @@ pub struct Instance {
     /// Only when they were asked for, see [`super::select::list_with_snapshots`].
     #[serde(deserialize_with = "or_empty", skip_serializing_if = "Vec::is_empty")]
     pub snapshots: Vec<InstanceSnapshot>,
+    /// When it was started last, as the server writes it.
+    #[serde(deserialize_with = "or_empty")]
+    pub last_used_at: String,
 }
 
 impl Instance {
@@ -150,6 +153,32 @@ pub struct Pool {
     /// `dir`, `btrfs`, `zfs`, `lvm`, `ceph`, …
     #[serde(deserialize_with = "or_empty")]
     pub driver: String,
+}
+
+/// A profile: `Profile` of `shared/api/profile.go`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct Profile {
+    /// Its name.
+    #[serde(deserialize_with = "or_empty")]
+    pub name: String,
+    /// What it gives to instances.
+    #[serde(deserialize_with = "or_empty")]
+    pub config: Settings,
+    /// What it gives to instances.
+    #[serde(deserialize_with = "or_empty")]
+    pub devices: Devices,
+}
+
+/// A network, or an interface of the machine that is listed among them.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct Network {
+    /// Its name.
+    #[serde(deserialize_with = "or_empty")]
+    pub name: String,
+    /// Whether Incus made it, so that a device can name it as its `network`.
+    pub managed: bool,
 }
 
 fn or_empty<'de, D: Deserializer<'de>, T: Default + Deserialize<'de>>(deserializer: D) -> Result<T, D::Error> {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Error, Result, anyhow, bail};
 use serde_json::Value;
 
 use super::api::Server;
@@ -64,28 +64,58 @@ pub struct Selected {
     pub stop: bool,
 }
 
-/// All that the configuration names and the source has, volumes before instances in each project. `id`: `incus.lab`.
+/// What the configuration names.
+#[derive(Debug, Default)]
+pub struct Selection {
+    /// What the source has of it, volumes before instances in each project.
+    pub items: Vec<Selected>,
+    /// Ids of items that the configuration names and the source does not have.
+    pub missing: Vec<(String, Error)>,
+}
+
+/// All that the configuration names. `id`: `incus.lab`.
 ///
 /// # Errors
 ///
-/// When the source cannot be asked, a name without wildcards is not there, or one item would be two volumes.
-pub fn selected(source: &Server, id: &str, config: &IncusConfig) -> Result<Vec<Selected>> {
-    let mut all = Vec::new();
+/// When the source cannot be asked, or one item would be two volumes.
+pub fn selection(source: &Server, id: &str, config: &IncusConfig) -> Result<Selection> {
+    let mut all = Selection::default();
     for project in &config.projects {
         let context = || format!("list what is in the project {} of {id}", project.name);
-        all.extend(volumes(source, project).with_context(context)?);
-        all.extend(instances(source, project).with_context(context)?);
+        let mut missing = Vec::new();
+        all.items.extend(volumes(source, project, &mut missing).with_context(context)?);
+        all.items.extend(instances(source, project, &mut missing).with_context(context)?);
+        let item = |kind: &str, name: &str| format!("{id}/{}/{kind}/{name}", project.name);
+        all.missing.extend(missing.into_iter().map(|(kind, name, error)| (item(kind, &name), error)));
     }
     Ok(all)
 }
 
-fn instances(source: &Server, project: &IncusProject) -> Result<Vec<Selected>> {
+/// All that the configuration names and the source has.
+///
+/// # Errors
+///
+/// As [`selection`], and when a name without wildcards is not there.
+pub fn selected(source: &Server, id: &str, config: &IncusConfig) -> Result<Vec<Selected>> {
+    let Selection { items, missing } = selection(source, id, config)?;
+    match missing.into_iter().next() {
+        Some((item, error)) => Err(error.context(item)),
+        None => Ok(items),
+    }
+}
+
+/// Kind and name of an item that is not there, and the error that says it.
+type Missing = (&'static str, String, Error);
+
+fn instances(source: &Server, project: &IncusProject, missing: &mut Vec<Missing>) -> Result<Vec<Selected>> {
     if project.instances.is_empty() {
         return Ok(Vec::new());
     }
     let there = list_instances(source, &project.name)?;
     for wanted in project.instances.iter().map(|entry| &entry.name) {
-        must_be_there(wanted, "instance", there.iter().map(|instance| instance.name.as_str()), project)?;
+        let error =
+            must_be_there(wanted, "instance", there.iter().map(|instance| instance.name.as_str()), project).err();
+        missing.extend(error.map(|error| ("instance", wanted.text.clone(), error)));
     }
     let mut selected = Vec::new();
     for instance in there {
@@ -110,14 +140,16 @@ fn instances(source: &Server, project: &IncusProject) -> Result<Vec<Selected>> {
     Ok(selected)
 }
 
-fn volumes(source: &Server, project: &IncusProject) -> Result<Vec<Selected>> {
+fn volumes(source: &Server, project: &IncusProject, missing: &mut Vec<Missing>) -> Result<Vec<Selected>> {
     if project.volumes.is_empty() {
         return Ok(Vec::new());
     }
     let there = list_volumes(source, &project.name)?;
     for entry in &project.volumes {
         let in_pool = there.iter().filter(|(pool, _)| entry.pool.as_ref().is_none_or(|wanted| wanted == pool));
-        must_be_there(&entry.name, "volume", in_pool.map(|(_, volume)| volume.name.as_str()), project)?;
+        let names = in_pool.map(|(_, volume)| volume.name.as_str());
+        let error = must_be_there(&entry.name, "volume", names, project).err();
+        missing.extend(error.map(|error| ("volume", entry.name.text.clone(), error)));
     }
     let mut selected: Vec<Selected> = Vec::new();
     for (pool, volume) in there {

@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::Error;
 use serde::Serialize;
 
-use super::{ItemReport, Outcome, Report, Saved, Verdict};
+use super::{Copied, ItemReport, Outcome, Report, Saved, Verdict};
 use crate::error::{chain, hints};
 use crate::output::printable;
 use crate::quantity::rfc3339;
@@ -29,7 +29,7 @@ pub fn progress_json(item: &str, done: u64, total: Option<u64>, files: u64, elap
     Line { r#type: "progress", item, done, total, files, seconds: seconds(elapsed) }
 }
 
-/// `{"type":"item","item","outcome","snapshot","time",…,"problems":[{"path","error"}],"error","hint"}`
+/// `{"type":"item","item","outcome","snapshot","time",…,"problems":[{"path","error"}],"error","hint","copied"}`
 ///
 /// `error` says why an item failed, or why its source is away.
 pub fn item_json(report: &ItemReport) -> impl Serialize {
@@ -50,6 +50,7 @@ pub fn item_json(report: &ItemReport) -> impl Serialize {
         problems: Vec<ProblemJson<'a>>,
         error: Option<String>,
         hint: Option<String>,
+        copied: Option<CopiedJson>,
     }
     let nothing = Saved::default();
     let (outcome, saved, error, hint) = match &report.outcome {
@@ -78,6 +79,22 @@ pub fn item_json(report: &ItemReport) -> impl Serialize {
         problems: saved.map(problems).unwrap_or_default(),
         error,
         hint,
+        copied: saved.and_then(|saved| saved.copied).map(CopiedJson::of),
+    }
+}
+
+/// `{"first","bytes","target","store"}`: what Incus servers did among themselves; `target` and `store` say where the point is besides the source.
+#[derive(Serialize)]
+struct CopiedJson {
+    first: bool,
+    bytes: u64,
+    target: bool,
+    store: bool,
+}
+
+impl CopiedJson {
+    fn of(copied: Copied) -> Self {
+        Self { first: copied.is_first, bytes: copied.bytes, target: copied.to_target, store: copied.exported }
     }
 }
 
@@ -194,13 +211,14 @@ mod tests {
             bytes_stored: 6,
             problems: vec![Problem { path, error: "permission denied".into(), severity: Severity::Unread }],
             problem_count: 1,
+            copied: None,
         };
         assert_eq!(
             item(Outcome::Incomplete(saved)),
             concat!(
                 r#"{"type":"item","item":"files.host","outcome":"incomplete","snapshot":"a1b2c3d4","time":"2026-02-05T11:59:00Z","#,
                 r#""files_new":1,"files_changed":2,"files_unmodified":3,"bytes_processed":4,"bytes_added":5,"bytes_stored":6,"#,
-                r#""seconds":4.2,"problems":[{"path":"/a\\n\\xff","error":"permission denied"}],"error":null,"hint":null}"#
+                r#""seconds":4.2,"problems":[{"path":"/a\\n\\xff","error":"permission denied"}],"error":null,"hint":null,"copied":null}"#
             )
         );
     }
@@ -210,7 +228,7 @@ mod tests {
         let error =
             Err::<(), _>(anyhow!("no such file")).hint("inner").context("list \"/etc\"").hint("outer").unwrap_err();
         let expected = format!(
-            r#"{{"type":"item","item":"files.host","outcome":"failed","snapshot":null,"time":null,{NUMBERS},"seconds":4.2,"problems":[],"error":"list \"/etc\": no such file","hint":"outer\ninner"}}"#
+            r#"{{"type":"item","item":"files.host","outcome":"failed","snapshot":null,"time":null,{NUMBERS},"seconds":4.2,"problems":[],"error":"list \"/etc\": no such file","hint":"outer\ninner","copied":null}}"#
         );
         assert_eq!(item(Outcome::Failed(error)), expected);
     }
@@ -219,7 +237,7 @@ mod tests {
     fn away_says_why_and_not_due_is_no_error() {
         let expected = |outcome: &str, error: &str| {
             format!(
-                r#"{{"type":"item","item":"files.host","outcome":"{outcome}","snapshot":null,"time":null,{NUMBERS},"seconds":4.2,"problems":[],"error":{error},"hint":null}}"#
+                r#"{{"type":"item","item":"files.host","outcome":"{outcome}","snapshot":null,"time":null,{NUMBERS},"seconds":4.2,"problems":[],"error":{error},"hint":null,"copied":null}}"#
             )
         };
         assert_eq!(item(Outcome::Away("not home".into())), expected("away", r#""not home""#));

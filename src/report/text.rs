@@ -7,7 +7,7 @@ use std::ffi::OsStr;
 
 use anyhow::Error;
 
-use super::{ItemReport, Outcome, Report, Saved, Verdict};
+use super::{Copied, ItemReport, Outcome, Report, Saved, Verdict};
 use crate::error::{chain, hints};
 use crate::output::printable;
 use crate::quantity::{show_bytes, show_duration, show_time};
@@ -89,19 +89,47 @@ fn outcome(item: &ItemReport) -> &'static str {
 /// What there is to say about an item on its own line.
 fn what(item: &ItemReport) -> String {
     match &item.outcome {
-        Outcome::Saved(saved) | Outcome::Incomplete(saved) => format!(
-            "{} new, {} changed, {} unchanged, added {} (stored {}), in {}",
-            saved.files_new,
-            saved.files_changed,
-            saved.files_unmodified,
-            show_bytes(saved.bytes_added),
-            show_bytes(saved.bytes_stored),
-            show_duration(item.elapsed)
-        ),
+        Outcome::Saved(saved) | Outcome::Incomplete(saved) => {
+            let done = saved.copied.map_or_else(|| stored(saved), |copied| replicated(saved, copied));
+            format!("{done}, in {}", show_duration(item.elapsed))
+        }
         Outcome::Away(why) => indented(why, "    "),
         Outcome::NotDue { newest, due } => format!("newest {}, due {}", show_time(*newest), show_time(*due)),
         Outcome::Failed(error) => indented(&chain(error), "    "),
     }
+}
+
+fn stored(saved: &Saved) -> String {
+    format!(
+        "{} new, {} changed, {} unchanged, {}",
+        saved.files_new,
+        saved.files_changed,
+        saved.files_unmodified,
+        added(saved)
+    )
+}
+
+fn added(saved: &Saved) -> String {
+    format!("added {} (stored {})", show_bytes(saved.bytes_added), show_bytes(saved.bytes_stored))
+}
+
+/// What servers did among themselves, and what of it went into the store.
+fn replicated(saved: &Saved, copied: Copied) -> String {
+    let is_rehearsal = saved.snapshot.is_empty();
+    let mut text = printable(OsStr::new(if is_rehearsal { "a new snapshot" } else { &saved.snapshot }));
+    if copied.to_target {
+        text.push_str(if copied.is_first { " to the target for the first time" } else { " to the target" });
+        if copied.bytes > 0 {
+            text.push_str(&format!(" ({})", show_bytes(copied.bytes)));
+        }
+    }
+    if copied.exported {
+        text.push_str(if copied.to_target { ", and into the store" } else { " into the store" });
+        if !is_rehearsal {
+            text.push_str(&format!(": {}", added(saved)));
+        }
+    }
+    text
 }
 
 /// What went wrong with an item, in lines of their own.

@@ -109,6 +109,7 @@ impl Store {
             bytes_stored: summary.data_added_packed,
             problems: problems.kept(),
             problem_count: problems.count(),
+            copied: None,
         })
     }
 

@@ -6,6 +6,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Error, Result, anyhow, bail};
+use chrono::{DateTime, Utc};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -22,6 +23,9 @@ const STEP: u64 = 1;
 /// How often a server may fail to answer in a row while it is waited for, a second apart: it may be restarting.
 const SILENCES: u32 = 5;
 
+/// How long the other one of two may take to say why it ended as well.
+const LAST_WORDS: Duration = Duration::from_secs(10);
+
 /// As in `shared/api/status_code.go` of Incus.
 const SUCCESS: u16 = 200;
 const FAILURE: u16 = 400;
@@ -37,43 +41,68 @@ struct State {
     metadata: Value,
     #[serde(default)]
     err: String,
+    #[serde(default)]
+    created_at: Option<DateTime<Utc>>,
 }
 
 /// An operation of a server. When it is dropped before its end, or a signal ends the program, it is cancelled.
 pub struct Operation {
     server: Server,
-    first: State,
+    state: State,
+    shown: Progress,
+    alive: Instant,
+    silences: u32,
+    patience: Duration,
     guard: Option<Guard>,
 }
 
 impl Operation {
     /// The operation that an answer of the server has told of.
     pub(super) fn of(server: &Server, metadata: Value) -> Result<Self> {
-        let first: State = serde_json::from_value(metadata)
+        let state: State = serde_json::from_value(metadata)
             .map_err(|_| anyhow!("the server does not say which operation it began"))?;
-        if first.id.is_empty() || !first.id.chars().all(|c| c.is_ascii_hexdigit() || c == '-') {
-            bail!("`{}` is not the id of an operation", printable(first.id.as_ref()));
+        if state.id.is_empty() || !state.id.chars().all(|c| c.is_ascii_hexdigit() || c == '-') {
+            bail!("`{}` is not the id of an operation", printable(state.id.as_ref()));
         }
         let guard = Guard::new({
-            let (server, id) = (server.clone(), first.id.clone());
+            let (server, id) = (server.clone(), state.id.clone());
             move |_| cancel(&server, &id)
         });
-        Ok(Self { server: server.clone(), first, guard: Some(guard) })
+        Ok(Self {
+            server: server.clone(),
+            state,
+            shown: Progress::default(),
+            alive: Instant::now(),
+            silences: 0,
+            patience: server.idle_timeout(),
+            guard: Some(guard),
+        })
     }
 
     /// Its id.
     pub fn id(&self) -> &str {
-        &self.first.id
+        &self.state.id
     }
 
     /// Where another server finds it: `https://host:port/1.0/operations/ID`.
     pub fn url(&self) -> String {
-        format!("{}/1.0/operations/{}", self.server.address(), self.first.id)
+        format!("{}/1.0/operations/{}", self.server.address(), self.state.id)
     }
 
     /// What the server told of it when it began: for a migration the secrets of its websockets.
     pub fn metadata(&self) -> &Value {
-        &self.first.metadata
+        &self.state.metadata
+    }
+
+    /// When it began, by the server's clock.
+    pub fn created_at(&self) -> Option<DateTime<Utc>> {
+        self.state.created_at
+    }
+
+    /// Lets it go on without progress for at least so long.
+    pub fn patient(mut self, patience: Duration) -> Self {
+        self.patience = self.patience.max(patience);
+        self
     }
 
     /// Waits for its end; how far it is goes to `task`. Answers what is known of it then.
@@ -82,50 +111,79 @@ impl Operation {
     ///
     /// When it fails, or goes on without progress for longer than the server's patience: then it is cancelled.
     pub fn wait(mut self, task: Option<&Arc<dyn Task>>) -> Result<Value> {
-        let mut state = self.first.clone();
-        let mut shown = Progress::default();
-        let (mut alive, mut silences) = (Instant::now(), 0);
         loop {
-            match state.status_code {
-                SUCCESS => {
-                    self.let_go();
-                    return Ok(state.metadata);
-                }
-                FAILURE | CANCELLED => {
-                    self.let_go();
-                    cleanup::wait_if_ending();
-                    return Err(refused(FAILURE, &state.err).into());
-                }
-                _ => {}
-            }
-            if shown.update(&state.metadata, task) {
-                alive = Instant::now();
-            }
-            let patience = self.server.idle_timeout();
-            if alive.elapsed() >= patience {
-                // Dropping it cancels it.
-                let text = format!("no progress for {}; cancelled", show_duration(patience));
-                return Err(hinted(anyhow!(text), "`idle-timeout` says how long an operation may be silent."));
-            }
-            let left = patience.saturating_sub(alive.elapsed());
-            match self.ask(left) {
-                Ok(next) => (state, silences) = (next, 0),
-                Err(error) if is_silence(&error) && silences < SILENCES => {
-                    silences += 1;
-                    cleanup::wait_if_ending();
-                    thread::sleep(Duration::from_secs(1));
-                }
-                Err(error) => {
-                    cleanup::wait_if_ending();
-                    return Err(error);
-                }
+            if let Some(end) = self.step(task)? {
+                return Ok(end);
             }
         }
     }
 
+    /// Waits for the end of two that depend on each other; how far the first is goes to `task`.
+    ///
+    /// # Errors
+    ///
+    /// What either of them says, when one fails; the other then has some seconds to say why before it is cancelled.
+    pub fn wait_for_both(mut self, mut other: Self, task: Option<&Arc<dyn Task>>) -> Result<(), [Option<Error>; 2]> {
+        let mut ends: [Option<Result<()>>; 2] = [None, None];
+        let mut failed: Option<Instant> = None;
+        loop {
+            for (end, (operation, task)) in ends.iter_mut().zip([(&mut self, task), (&mut other, None)]) {
+                if end.is_none() {
+                    *end = operation.step(task).map(|end| end.map(|_| ())).transpose();
+                }
+            }
+            if ends.iter().flatten().any(Result::is_err) {
+                failed.get_or_insert_with(Instant::now);
+            }
+            let is_late = failed.is_some_and(|since| since.elapsed() >= LAST_WORDS);
+            if ends.iter().all(Option::is_some) || is_late {
+                break;
+            }
+        }
+        if failed.is_none() { Ok(()) } else { Err(ends.map(|end| end.and_then(Result::err))) }
+    }
+
+    /// Asks once how it goes, which takes a second at most; what is known of it when it has ended.
+    fn step(&mut self, task: Option<&Arc<dyn Task>>) -> Result<Option<Value>> {
+        match self.state.status_code {
+            SUCCESS => {
+                self.let_go();
+                return Ok(Some(self.state.metadata.clone()));
+            }
+            FAILURE | CANCELLED => {
+                self.let_go();
+                cleanup::wait_if_ending();
+                return Err(refused(FAILURE, &self.state.err).into());
+            }
+            _ => {}
+        }
+        if self.shown.update(&self.state.metadata, task) {
+            self.alive = Instant::now();
+        }
+        if self.alive.elapsed() >= self.patience {
+            // Dropping it cancels it.
+            let text = format!("no progress for {}; cancelled", show_duration(self.patience));
+            return Err(hinted(anyhow!(text), "`idle-timeout` says how long an operation may be silent."));
+        }
+        let left = self.patience.saturating_sub(self.alive.elapsed());
+        match self.ask(left) {
+            Ok(next) => (self.state, self.silences) = (next, 0),
+            Err(error) if is_silence(&error) && self.silences < SILENCES => {
+                self.silences += 1;
+                cleanup::wait_if_ending();
+                thread::sleep(Duration::from_secs(1));
+            }
+            Err(error) => {
+                cleanup::wait_if_ending();
+                return Err(error);
+            }
+        }
+        Ok(None)
+    }
+
     /// Asks the server to tell when it is over, or after a while.
     fn ask(&self, left: Duration) -> Result<State> {
-        let call = self.server.call("GET", &["operations", &self.first.id, "wait"]);
+        let call = self.server.call("GET", &["operations", &self.state.id, "wait"]);
         let timeout = Duration::from_secs(STEP) + left.clamp(Duration::from_secs(1), super::ANSWER_TIMEOUT);
         call.query("timeout", &STEP.to_string()).timeout(timeout).get()
     }
@@ -139,7 +197,7 @@ impl Operation {
 
 impl fmt::Debug for Operation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Operation").field("server", &self.server).field("id", &self.first.id).finish_non_exhaustive()
+        f.debug_struct("Operation").field("server", &self.server).field("id", &self.state.id).finish_non_exhaustive()
     }
 }
 
