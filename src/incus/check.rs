@@ -8,7 +8,8 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::api::{Role, Server, fingerprint};
-use super::select::{Selected, list_projects};
+use super::mark::STOPPED;
+use super::select::{self, Selected, Selection, list_projects};
 use super::timeline::{Found, ServerTimeline};
 use super::{Replication, Servers, certificate};
 use crate::error::hinted;
@@ -53,14 +54,21 @@ pub fn examine(replication: &Replication, now: DateTime<Utc>) -> Examined {
     for line in certificate::expiring(replication, &servers, now) {
         all.findings.push(Finding::warning(format!("{}, certificates", replication.id), line, ""));
     }
-    let selected = match replication.items(&source.server) {
-        Ok(selected) => selected,
-        Err(error) => {
-            all.findings.push(Finding::wrong(format!("{}, items", replication.id), error));
-            return all;
-        }
-    };
+    let Selection { items: selected, missing } =
+        match select::selection(&source.server, &replication.id, &replication.config) {
+            Ok(selection) => selection,
+            Err(error) => {
+                all.findings.push(Finding::wrong(format!("{}, items", replication.id), error));
+                return all;
+            }
+        };
     all.findings.push(count(replication, &selected));
+    all.findings.extend(missing.into_iter().map(|(item, error)| Finding::wrong(item, error)));
+    all.findings.extend(selected.iter().filter(|item| was_stopped(item)).map(|item| {
+        let item = item.subject.id(&replication.id);
+        let hint = format!("If no backup is under way, one was killed: `holdall backup {item} --force` starts it.");
+        Finding::warning(item, "a backup has stopped it, and not started it again", hint)
+    }));
     if let Some(target) = &target {
         all.findings.extend(pools(replication, &target.server, &selected));
         all.findings.extend(copies(replication, &target.found, &selected));
@@ -121,6 +129,11 @@ fn missing_projects(replication: &Replication, server: &Server) -> Result<Vec<an
         hinted(anyhow!("there is no project {name}, or we may not see it"), hint)
     });
     Ok(missing.collect())
+}
+
+fn was_stopped(item: &Selected) -> bool {
+    let stopped = item.instance.as_ref().filter(|instance| !instance.is_running());
+    stopped.is_some_and(|instance| instance.config.contains_key(STOPPED))
 }
 
 fn count(replication: &Replication, selected: &[Selected]) -> Finding {
