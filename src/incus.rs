@@ -11,6 +11,7 @@ mod abreast;
 mod adapt;
 pub mod api;
 pub mod certificate;
+pub mod check;
 pub mod copy;
 pub mod credentials;
 pub mod discover;
