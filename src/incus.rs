@@ -19,6 +19,7 @@ pub mod mark;
 pub mod model;
 mod replica;
 mod reseed;
+pub mod restore;
 pub mod run;
 pub mod select;
 mod snapshot;

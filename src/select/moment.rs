@@ -11,12 +11,14 @@ pub(super) enum Moment {
     Latest(usize),
     /// The one whose id begins with these digits, in lower case.
     Id(String),
+    /// The one that is called so: a snapshot on an Incus server.
+    Named(String),
     /// The newest one not made after this.
     NotAfter(DateTime<Utc>),
 }
 
 impl Moment {
-    /// Reads `latest`, `latest~N`, the beginning of an id, or a date with or without a time and a zone; `None` if it is none of them.
+    /// Reads `latest`, `latest~N`, the beginning of an id, the name of a snapshot on a server, or a date with or without a time and a zone; `None` if it is none of them.
     pub(super) fn parse(text: &str) -> Option<Self> {
         if let Some(back) = text.strip_prefix("latest") {
             return match back.strip_prefix('~') {
@@ -29,6 +31,9 @@ impl Moment {
         }
         if is_id(text) {
             return Some(Self::Id(text.to_ascii_lowercase()));
+        }
+        if crate::incus::snapshot_time(text).is_some() {
+            return Some(Self::Named(text.to_owned()));
         }
         end_of(text).map(Self::NotAfter)
     }
@@ -101,6 +106,8 @@ mod tests {
         assert_eq!(Moment::parse("latest~12"), Some(Moment::Latest(12)));
         assert_eq!(Moment::parse("A1b2"), Some(Moment::Id("a1b2".into())));
         assert_eq!(Moment::parse("20260205"), Some(Moment::Id("20260205".into())));
+        let named = "IAB_20260205-115900";
+        assert_eq!(Moment::parse(named), Some(Moment::Named(named.into())));
     }
 
     #[test]

@@ -52,6 +52,11 @@ impl PointSpec {
         Ok(Self { path, selector: Some(Selector::parse(selector)?), moment, written: written.to_owned() })
     }
 
+    /// The selector as it was written; `None` when the point is named by its id alone.
+    pub fn selector(&self) -> Option<&str> {
+        self.selector.as_ref().map(|selector| selector.text.as_str())
+    }
+
     /// The point that is meant, of `points` of all items in any order.
     ///
     /// The selector must mean exactly one item: that of exactly this id, or the only one whose whole id a glob matches. `latest` is the newest
@@ -68,6 +73,8 @@ impl PointSpec {
         let found = match &self.moment {
             Moment::Latest(back) => candidates.get(*back).copied(),
             Moment::NotAfter(limit) => candidates.iter().copied().find(|point| point.time <= *limit),
+            // The same on both servers.
+            Moment::Named(name) => candidates.iter().copied().find(|point| point.id == *name),
             Moment::Id(prefix) => {
                 candidates.retain(|point| point.id.starts_with(prefix));
                 if candidates.len() > 1 {
