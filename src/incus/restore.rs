@@ -19,11 +19,14 @@ use crate::store::SavedTree;
 
 mod anew;
 pub mod files;
+mod lent;
 mod rollback;
 mod settle;
 
-/// What the names of snapshots begin with that are made before a rollback. Not like those of backups: no policy removes them, and `latest` does not mean them.
-pub const SAFETY: &str = "before-restore-";
+/// What the names of snapshots end with that are made before a rollback: `IAB_20260205-115900-before-restore`. That is none of a backup: no policy removes it,
+/// and `latest` does not mean it. It sorts by its time among those of backups: on btrfs, Incus sends several new snapshots in the order of their names, and fails
+/// where that is not the order in which they were made.
+const SAFETY: &str = "-before-restore";
 
 /// How to restore.
 #[derive(Debug, Clone, Default)]

@@ -68,7 +68,7 @@ impl Temporary {
         work: Work,
         item: &str,
         subject: &Subject,
-        make: impl Fn(&Self) -> Result<()>,
+        mut make: impl FnMut(&Self) -> Result<()>,
     ) -> Result<Self> {
         let subject = Subject { name: name_for(work, item), ..subject.clone() };
         let guard = Guard::new({

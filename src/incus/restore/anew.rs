@@ -8,16 +8,18 @@ use anyhow::{Context, Result, anyhow};
 use bytes::{Buf, Bytes};
 use serde_json::{Value, json};
 
+use super::lent;
 use super::settle::{self, Settled};
 use super::{Origin, Plan, Restore, check_name, instance_of};
 use crate::config::CopyMode;
 use crate::error::{Annotate, ExitCode, chain};
 use crate::extract;
+use crate::incus::api::Server;
 use crate::incus::copy::Copy;
-use crate::incus::export;
 use crate::incus::model::{Instance, Settings, Volume};
 use crate::incus::select::{Subject, list_pools};
 use crate::incus::temporary::{MARK, Temporary, Work};
+use crate::incus::{export, mark};
 use crate::quantity::show_time;
 use crate::store::SavedTree;
 
@@ -188,7 +190,10 @@ impl Anew<'_> {
         let renamed = call.body(json!({"name": restore.name(), "migration": false})).run();
         renamed.with_context(|| format!("call it {}", restore.name()))?;
         made.keep();
-        Ok(())
+        match self.origin {
+            Origin::Target(server, replica, _) if restore.options.rename.is_none() => ask_for_reseed(server, replica),
+            _ => Ok(()),
+        }
     }
 
     /// Copies a replica with all its snapshots, and puts it back to the one that is wanted: what the replica has besides is of no point.
@@ -228,8 +233,16 @@ impl Anew<'_> {
         };
         let task = self.restore.start_task();
         let to_pool = subject.pool.as_deref();
-        Copy { from: server, to: self.restore.source, mode, subject: replica, to_pool, refresh: false, body }
+        let lent = match lent::is_on_btrfs(server, replica)? {
+            true => Some(lent::lend(server, made.item(), replica)?),
+            false => None,
+        };
+        let sent = lent.as_ref().map_or(replica, Temporary::subject);
+        Copy { from: server, to: self.restore.source, mode, subject: sent, to_pool, refresh: false, body }
             .run(&task.0)?;
+        if let Some(lent) = lent {
+            lent.end()?;
+        }
         let call = self.restore.source.call("PUT", &subject.path(&[])).project(&subject.project);
         let back = call.body(json!({"restore": snapshot})).run();
         back.map(drop).with_context(|| format!("put it back to {snapshot}"))
@@ -294,10 +307,21 @@ impl Anew<'_> {
     }
 }
 
+/// Has the next backup make the replica anew, where the snapshots that came back have nothing by which the two servers would know them for the same. Nothing is
+/// lost by that: all that the replica has is on the source now.
+fn ask_for_reseed(server: &Server, replica: &Subject) -> Result<()> {
+    if !lent::is_on_btrfs(server, replica)? {
+        return Ok(());
+    }
+    let body = json!({"config": {mark::RESEED: "true"}});
+    let call = server.call("PATCH", &replica.path(&[])).project(&replica.project).body(body);
+    call.run().map(drop).context("it is back, but the next backup will not know it").hint("Run it once with --reseed.")
+}
+
 /// A configuration with the mark of something temporary, and none of ours that it had.
 fn with_mark(mut config: Value, made: &Temporary) -> Value {
     if let Some(config) = config.as_object_mut() {
-        config.retain(|key, _| !key.starts_with(crate::incus::mark::KEYS));
+        config.retain(|key, _| !key.starts_with(mark::KEYS));
         config.insert(MARK.to_owned(), json!(made.item()));
     }
     config

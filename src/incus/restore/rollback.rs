@@ -1,11 +1,12 @@
 //! Puts an instance or a volume back to a snapshot that the source has of it.
 
 use anyhow::{Context, Result, anyhow, bail};
-use chrono::Utc;
+use chrono::{Duration, Utc};
 use serde_json::json;
 
 use super::{Plan, Restore, SAFETY};
 use crate::error::{Annotate, hinted};
+use crate::incus::PREFIX;
 use crate::incus::hold::Hold;
 use crate::incus::model::{Instance, Pool, Volume};
 use crate::incus::select::Subject;
@@ -92,7 +93,7 @@ fn plan<'r>(restore: Restore<'r>, snapshot: &str, users: Vec<User>) -> Result<Pl
     if let Some((subject, _)) = running.iter().find(|(_, instance)| instance.ephemeral) {
         bail!("{} is ephemeral: stopping it would delete it", subject.name);
     }
-    let safety = (!restore.options.no_safety).then(|| format!("{SAFETY}{}", Utc::now().format("%Y%m%d-%H%M%S")));
+    let safety = (!restore.options.no_safety).then(|| format!("{PREFIX}{}{SAFETY}", named.format("%Y%m%d-%H%M%S")));
     let own = &restore.subject.name;
     let mut steps: Vec<String> = names.iter().map(|name| format!("stop {name}")).collect();
     steps.extend(safety.iter().map(|safety| format!("keep {own} as it is now as the snapshot {safety}")));
