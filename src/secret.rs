@@ -136,16 +136,35 @@ pub fn make_file(path: &Path) -> Result<()> {
     let mut random = [0; RANDOM];
     File::open("/dev/urandom").and_then(|mut source| source.read_exact(&mut random)).context("read random bytes")?;
     let digits: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
+    write_new(path, format!("{digits}\n").as_bytes()).with_context(|| format!("make password file {path:?}"))
+}
+
+/// Writes a file that only its owner can read, and the directory it is in. It is whole and on disk when this returns, and never takes the
+/// place of another file.
+///
+/// # Errors
+///
+/// When there is a file already, or none can be made.
+pub(crate) fn write_new(path: &Path, content: &[u8]) -> Result<()> {
+    let (directory, temporary) = prepare(path, content)?;
+    temporary.persist_noclobber(path)?;
+    Ok(sync_directory(directory)?)
+}
+
+/// The same, in the place of a file that may be there.
+pub(crate) fn write_over(path: &Path, content: &[u8]) -> Result<()> {
+    let (directory, temporary) = prepare(path, content)?;
+    temporary.persist(path)?;
+    Ok(sync_directory(directory)?)
+}
+
+fn prepare<'p>(path: &'p Path, content: &[u8]) -> Result<(&'p Path, NamedTempFile)> {
     let directory = path.parent().unwrap_or(Path::new("/"));
     make_private_dir(directory)?;
-    let write = || -> std::io::Result<()> {
-        let mut temporary = NamedTempFile::with_prefix_in(".secret-", directory)?;
-        writeln!(temporary, "{digits}")?;
-        temporary.as_file().sync_all()?;
-        temporary.persist_noclobber(path)?;
-        sync_directory(directory)
-    };
-    write().with_context(|| format!("make password file {path:?}"))
+    let mut temporary = NamedTempFile::with_prefix_in(".secret-", directory)?;
+    temporary.write_all(content)?;
+    temporary.as_file().sync_all()?;
+    Ok((directory, temporary))
 }
 
 /// Makes a directory that only its owner can enter, and those above it, where they are missing.

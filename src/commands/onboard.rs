@@ -4,6 +4,7 @@
 //! repeated: what an earlier, interrupted run has done is found and kept.
 
 use std::path::Path;
+use std::slice;
 
 use anyhow::Result;
 
@@ -14,6 +15,7 @@ use crate::process::shell_word;
 
 mod engine;
 mod files;
+mod incus;
 mod ssh;
 mod store;
 
@@ -36,6 +38,8 @@ enum What {
     Docker(engine::DockerArgs),
     /// Back up Compose stacks
     Compose(engine::ComposeArgs),
+    /// Copy instances and volumes of an Incus server to another one
+    Incus(Box<incus::IncusArgs>),
 }
 
 /// Runs `onboard`.
@@ -46,21 +50,23 @@ pub fn run(args: &OnboardArgs, context: &Context) -> Result<ExitCode> {
         What::Ssh(args) => ssh::run(args, context)?,
         What::Docker(args) => engine::docker(args, context)?,
         What::Compose(args) => engine::compose(args, context)?,
+        What::Incus(args) => incus::run(args, context)?,
     }
     Ok(ExitCode::Done)
 }
 
 /// Shows on standard output what a dry run would write.
-fn show(stanza: &Stanza, file: &Path, context: &Context) -> Result<()> {
+fn show(stanzas: &[Stanza], file: &Path, context: &Context) -> Result<()> {
     context.monitor.say(&format!("Would add to {}:", file.display()));
-    context.output.bytes(stanza.to_string().as_bytes())
+    let all: Vec<String> = stanzas.iter().map(Stanza::to_string).collect();
+    context.output.bytes(all.join("\n").as_bytes())
 }
 
 /// Adds a source to the configuration, and says what to type next; in a dry run only shows it.
 fn add_source(stanza: &Stanza, file: &Path, is_dry_run: bool, context: &Context) -> Result<()> {
     let edit = Edit::add(file, stanza)?;
     if is_dry_run {
-        return show(stanza, file, context);
+        return show(slice::from_ref(stanza), file, context);
     }
     let command = match edit.config().store {
         Some(_) => format!("backup {}", stanza.name()),

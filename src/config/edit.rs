@@ -1,7 +1,7 @@
-//! Adds a table to the configuration file, for `holdall onboard`. The only user of toml_edit.
+//! Adds tables to the configuration file, for `holdall onboard`. The only user of toml_edit.
 //!
-//! The text that is there stays as it is, byte for byte; the new table is put behind it. The result is checked like any
-//! configuration before a byte is written, and takes the place of the old file in one step.
+//! The text that is there stays as it is, byte for byte; new tables are put behind it, or in the place of those with the same names when
+//! that is asked for. The result is checked like any configuration before a byte is written, and takes the place of the old file in one step.
 
 use std::fmt;
 use std::fs::{self, Permissions};
@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow};
 use tempfile::NamedTempFile;
-use toml_edit::{Array, DocumentMut, Item, Table, Value};
+use toml_edit::{Array, ArrayOfTables, DocumentMut, Item, Table, Value};
 
 use super::problem::Problems;
 use super::{Config, validate};
@@ -19,17 +19,30 @@ use crate::durable::sync_directory;
 use crate::error::{Annotate, ExitCode};
 use crate::secret::make_private_dir;
 
+mod replace;
+
 /// A table to be added, with its sub-tables: `[files.host]`.
 #[derive(Debug, Clone)]
 pub struct Stanza {
     path: Vec<String>,
     table: Table,
+    is_listed: bool,
 }
 
 impl Stanza {
     /// An empty table; `path` is its dotted name in parts.
     pub fn new<const N: usize>(path: [&str; N]) -> Self {
-        Self { path: path.map(str::to_owned).to_vec(), table: Table::new() }
+        Self { path: path.map(str::to_owned).to_vec(), table: Table::new(), is_listed: false }
+    }
+
+    /// An empty table of a list: `[[retention]]`.
+    pub fn listed(name: &str) -> Self {
+        Self { is_listed: true, ..Self::new([name]) }
+    }
+
+    /// An empty table without a name, for [`Stanza::set_rows`] and [`Stanza::push`].
+    pub fn row() -> Self {
+        Self::new([])
     }
 
     /// Sets a key to a string, or to true or false.
@@ -52,6 +65,27 @@ impl Stanza {
         self
     }
 
+    /// Sets a key to a list of tables, one a line: `instances = [{ name = "*" }]`.
+    pub fn set_rows(&mut self, key: &str, rows: Vec<Self>) -> &mut Self {
+        let is_long = rows.len() > 1;
+        let mut array: Array = rows.into_iter().map(|row| Value::InlineTable(row.table.into_inline_table())).collect();
+        if is_long {
+            array.iter_mut().for_each(|row| row.decor_mut().set_prefix("\n    "));
+            array.set_trailing("\n");
+            array.set_trailing_comma(true);
+        }
+        self.set(key, array)
+    }
+
+    /// Adds a table to a list below this one: `[[incus.lab.project]]`.
+    pub fn push(&mut self, key: &str, row: Self) -> &mut Self {
+        let below = self.table.entry(key).or_insert_with(|| Item::ArrayOfTables(ArrayOfTables::new()));
+        if let Some(below) = below.as_array_of_tables_mut() {
+            below.push(row.table);
+        }
+        self
+    }
+
     /// The dotted name of the table.
     pub fn name(&self) -> String {
         self.path.join(".")
@@ -61,7 +95,10 @@ impl Stanza {
 impl fmt::Display for Stanza {
     /// The table as it will stand in the file.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut item = Item::Table(self.table.clone());
+        let mut item = match self.is_listed {
+            true => Item::ArrayOfTables(std::iter::once(self.table.clone()).collect()),
+            false => Item::Table(self.table.clone()),
+        };
         for (depth, part) in self.path.iter().enumerate().rev() {
             let mut around = Table::new();
             // Only the innermost table gets a header line.
@@ -90,6 +127,16 @@ impl Edit {
     /// When the table is there already, or the configuration has problems, with it or without; exit code
     /// [`ExitCode::Usage`].
     pub fn add(file: &Path, stanza: &Stanza) -> Result<Self> {
+        Self::change(file, std::slice::from_ref(stanza), false)
+    }
+
+    /// Adds the tables, or with `may_replace` puts them in the place of those that are there: of a table with the same name, and of the tables of
+    /// a list that have the same `source`. The first one gives its name to errors.
+    ///
+    /// # Errors
+    ///
+    /// As [`Edit::add`].
+    pub fn change(file: &Path, stanzas: &[Stanza], may_replace: bool) -> Result<Self> {
         // An editor's symbolic link (dotfiles, NixOS) stays one: its target is replaced.
         let file = fs::canonicalize(file).or_else(|_| std::path::absolute(file));
         let file = file.context("find the current directory")?;
@@ -98,17 +145,32 @@ impl Edit {
             other => other.with_context(|| format!("read configuration {file:?}")).exit(ExitCode::Usage)?,
         };
         validate::parse(&file, text.as_bytes()).exit(ExitCode::Usage)?;
-        if contains(&text, &stanza.path)? {
-            return Err(anyhow!("{file:?} has a table [{}] already", stanza.name())).exit(ExitCode::Usage);
+        if !may_replace {
+            for stanza in stanzas.iter().filter(|stanza| !stanza.is_listed) {
+                if contains(&text, &stanza.path)? {
+                    return Err(anyhow!("{file:?} has a table [{}] already", stanza.name())).exit(ExitCode::Usage);
+                }
+            }
         }
-        if !text.is_empty() {
-            text.push_str(if text.ends_with('\n') { "\n" } else { "\n\n" });
+        let written = stanzas.iter().map(Stanza::to_string).collect::<Vec<_>>().join("\n");
+        let places = if may_replace { replace::places(&text, stanzas)? } else { Vec::new() };
+        match places.first().map(|place| place.start) {
+            Some(at) => {
+                places.into_iter().rev().for_each(|place| text.replace_range(place, ""));
+                text.insert_str(at, &written);
+            }
+            None => {
+                if !text.is_empty() {
+                    text.push_str(if text.ends_with('\n') { "\n" } else { "\n\n" });
+                }
+                text.push_str(&written);
+            }
         }
-        text.push_str(&stanza.to_string());
         // The text was right before, so what is wrong now is the new table; its lines do not exist yet.
+        let name = stanzas.first().map(Stanza::name).unwrap_or_default();
         let config = validate::parse(&file, text.as_bytes())
             .map_err(|error| anyhow!("{}", without_lines(&error)))
-            .with_context(|| format!("add [{}] to the configuration", stanza.name()))
+            .with_context(|| format!("add [{name}] to the configuration"))
             .exit(ExitCode::Usage)?;
         Ok(Self { file, text, config })
     }
@@ -206,6 +268,42 @@ mod tests {
         assert_eq!(fs::read_to_string(&file).unwrap(), format!("{old}\n\n{HOST}"));
         assert_eq!(fs::metadata(&file).unwrap().mode() & 0o777, 0o640);
         assert_eq!(fs::read_dir(scratch.path()).unwrap().count(), 1);
+    }
+
+    fn lab(policy: &str) -> [Stanza; 2] {
+        let mut stanza = Stanza::new(["incus", "lab"]);
+        stanza.set("source", "https://a:8443").set("export", true);
+        let row = |name: &str| {
+            let mut row = Stanza::row();
+            row.set("name", name).set("stop", true);
+            row
+        };
+        for (project, names) in [("default", &["*"][..]), ("b", &["x", "y"])] {
+            let mut below = Stanza::row();
+            below.set("name", project).set_rows("instances", names.iter().map(|name| row(name)).collect());
+            stanza.push("project", below);
+        }
+        let mut retention = Stanza::listed("retention");
+        retention.set("source", "lab").set("policy", policy);
+        [stanza, retention]
+    }
+
+    const LAB: &str = "[incus.lab]\nsource = \"https://a:8443\"\nexport = true\n\n[[incus.lab.project]]\nname = \"default\"\n\
+        instances = [{ name = \"*\", stop = true }]\n\n[[incus.lab.project]]\nname = \"b\"\ninstances = [\n    \
+        { name = \"x\", stop = true },\n    { name = \"y\", stop = true },\n]\n\n[[retention]]\nsource = \"lab\"\npolicy = \"3\"\n";
+
+    #[test]
+    fn tables_with_lists_are_replaced_in_place_when_that_is_asked_for() {
+        let scratch = tempfile::tempdir().unwrap();
+        let file = scratch.path().join("config.toml");
+        let around = ["[store]\nrepository='/srv/h'\npassword-file='/p'\n\n", "\n# mine\n[files.x]\npaths=['/etc']"];
+        let [before, after] = around;
+        fs::write(&file, format!("{before}{LAB}{after}")).unwrap();
+        let error = Edit::change(&file, &lab("4"), false).unwrap_err();
+        assert!(chain(&error).ends_with("has a table [incus.lab] already"));
+        Edit::change(&file, &lab("4"), true).unwrap().write().unwrap();
+        let expected = format!("{before}{}{after}", LAB.replace("policy = \"3\"", "policy = \"4\""));
+        assert_eq!(fs::read_to_string(&file).unwrap(), expected);
     }
 
     #[test]

@@ -26,7 +26,7 @@ mod tls;
 mod upload;
 
 pub use operation::Operation;
-pub use tls::fingerprint;
+pub use tls::{OtherCertificate, fingerprint};
 
 use rustls::pki_types::CertificateDer;
 use tls::Pin;
@@ -229,11 +229,8 @@ impl Server {
                 "Somebody is in between, or the server has a new certificate. Compare with what `incus info` prints there as \
                  certificate_fingerprint; if it is {other}, run `holdall onboard incus` again with a new token and --force."
             );
-            let text = format!(
-                "the server shows another certificate than the one that was pinned\n  pinned: {}\n  shown:  {other}",
-                self.pin.fingerprint()
-            );
-            return hinted(anyhow!(text), hint);
+            let pinned = self.pin.fingerprint().to_owned();
+            return hinted(OtherCertificate { pinned, shown: other }, hint);
         }
         let (is_connect, is_timeout) = (error.is_connect(), error.is_timeout());
         let error = Error::new(error.without_url());

@@ -10,11 +10,14 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
+use super::certificate::Made;
 use crate::error::{Annotate, hinted};
-use crate::secret::Secret;
+use crate::secret::{self, Secret};
 
 /// The names of our certificate and its key: our own, and those of IncusAutobackup.
 const NAMES: [(&str, &str); 2] = [("client.crt", "client.key"), ("iab_client.crt", "iab_client.key")];
@@ -65,6 +68,31 @@ impl Credentials {
         Ok(Identity { certificate: read_certificate(&certificate)?, key })
     }
 
+    /// Whether there is a key or a certificate of ours, good or not.
+    ///
+    /// # Errors
+    ///
+    /// When one cannot look.
+    pub fn has_identity(&self) -> Result<bool> {
+        let (certificate, key) = self.identity_files();
+        let there = |file: &Path| file.try_exists().with_context(|| format!("look at {}", file.display()));
+        Ok(there(&key)? || there(&certificate)?)
+    }
+
+    /// Writes what we show to servers from now on; only its owner can read it.
+    ///
+    /// # Errors
+    ///
+    /// When there is a key or a certificate already: neither is ever overwritten.
+    pub fn keep_identity(&self, made: &Made) -> Result<()> {
+        let (certificate, key) = self.identity_files();
+        // With a key alone there is nothing that a server could trust, and nothing is lost.
+        secret::write_new(&key, made.key.as_bytes())
+            .with_context(|| format!("make the client key {}", key.display()))?;
+        secret::write_new(&certificate, made.certificate.as_bytes())
+            .with_context(|| format!("make the client certificate {}", certificate.display()))
+    }
+
     /// Where the certificate of the server at this URL belongs.
     pub fn server_file(&self, url: &str) -> PathBuf {
         let host_and_port = url.strip_prefix("https://").unwrap_or(url);
@@ -77,14 +105,57 @@ impl Credentials {
     ///
     /// When none was.
     pub fn server_certificate(&self, url: &str) -> Result<CertificateDer<'static>> {
-        let own = self.server_file(url);
-        let host = url.strip_prefix("https://").and_then(|rest| rest.rsplit_once(':')).map_or(url, |(host, _)| host);
-        let without_port = own.with_file_name(format!("{}.pem", plain(host)));
-        let file = [&own, &without_port].into_iter().find(|file| file.exists()).ok_or_else(|| {
+        self.find_pin(url)?.ok_or_else(|| {
             let hint = "`holdall onboard incus` pins it, with a token of that server.";
             hinted(anyhow!("no certificate of {url} is pinned in {}", self.directory.display()), hint)
-        })?;
-        read_certificate(file)
+        })
+    }
+
+    /// The same; `None` when none was.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be read.
+    pub fn find_pin(&self, url: &str) -> Result<Option<CertificateDer<'static>>> {
+        let own = self.server_file(url);
+        let host = url.strip_prefix("https://").and_then(|rest| rest.rsplit_once(':')).map_or(url, |(host, _)| host);
+        let host = host.trim_start_matches('[').trim_end_matches(']');
+        let without_port = own.with_file_name(format!("{}.pem", plain(host)));
+        [own, without_port].iter().find(|file| file.exists()).map(|file| read_certificate(file)).transpose()
+    }
+
+    /// Pins the certificate of the server at this URL, in the place of one that was pinned before.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be written.
+    pub fn pin(&self, url: &str, certificate: &CertificateDer<'_>) -> Result<()> {
+        let file = self.server_file(url);
+        let digits = STANDARD.encode(certificate);
+        let lines: Vec<&str> =
+            (0..digits.len()).step_by(64).filter_map(|at| digits.get(at..digits.len().min(at + 64))).collect();
+        let text = format!("-----BEGIN CERTIFICATE-----\n{}\n-----END CERTIFICATE-----\n", lines.join("\n"));
+        secret::write_over(&file, text.as_bytes())
+            .with_context(|| format!("pin the certificate of {url} in {}", file.display()))
+    }
+}
+
+impl Identity {
+    /// What was just made.
+    ///
+    /// # Errors
+    ///
+    /// When it is not what was to be made.
+    pub fn of(made: &Made) -> Result<Self> {
+        let key = PrivateKeyDer::from_pem_slice(made.key.as_bytes()).context("read the new key")?;
+        let certificate = CertificateDer::from_pem_slice(made.certificate.as_bytes());
+        Ok(Self { certificate: certificate.context("read the new certificate")?, key })
+    }
+}
+
+impl Clone for Identity {
+    fn clone(&self) -> Self {
+        Self { certificate: self.certificate.clone(), key: self.key.clone_key() }
     }
 }
 
@@ -115,5 +186,36 @@ mod tests {
         assert_eq!(file("https://nas.lan:8443"), "/c/servers/nas.lan_8443.pem");
         assert_eq!(file("https://nas.lan:8444"), "/c/servers/nas.lan_8444.pem");
         assert_eq!(file("https://[fd00::1]:8443"), "/c/servers/_fd00__1__8443.pem");
+    }
+
+    #[test]
+    fn pin_is_found_again_and_the_file_of_incusautobackup_has_no_port() {
+        let scratch = tempfile::tempdir().unwrap();
+        let credentials = Credentials::new(scratch.path().join("new"));
+        let certificate = CertificateDer::from((0..200).collect::<Vec<u8>>());
+        let (here, there) = ("https://nas:8443", "https://[fd00::1]:8443");
+        credentials.pin(here, &certificate).unwrap();
+        assert_eq!(credentials.find_pin(here).unwrap(), Some(certificate.clone()));
+        assert_eq!(credentials.find_pin("https://nas:8444").unwrap(), None);
+        assert_eq!(credentials.find_pin(there).unwrap(), None);
+        fs::rename(credentials.server_file(here), credentials.directory().join("servers/fd00__1.pem")).unwrap();
+        assert_eq!(credentials.find_pin(there).unwrap(), Some(certificate));
+    }
+
+    #[test]
+    fn key_is_for_its_owner_alone_and_never_overwritten() {
+        use std::os::unix::fs::MetadataExt;
+        let scratch = tempfile::tempdir().unwrap();
+        let credentials = Credentials::new(scratch.path().join("new"));
+        let made = super::super::certificate::make("nas", chrono::Utc::now()).unwrap();
+        assert!(!credentials.has_identity().unwrap());
+        credentials.keep_identity(&made).unwrap();
+        assert!(credentials.has_identity().unwrap() && credentials.identity().is_ok());
+        let mode = |path: &Path| fs::metadata(path).unwrap().mode() & 0o777;
+        assert_eq!(mode(credentials.directory()), 0o700);
+        assert_eq!(mode(&credentials.identity_files().1), 0o600);
+        let before = fs::read(credentials.identity_files().1).unwrap();
+        assert!(credentials.keep_identity(&made).is_err());
+        assert_eq!(fs::read(credentials.identity_files().1).unwrap(), before);
     }
 }

@@ -60,6 +60,13 @@ impl Instance {
     pub fn is_running(&self) -> bool {
         !matches!(self.status.as_str(), "Stopped" | "Error")
     }
+
+    /// The pool that its root disk is on, also when a profile says it.
+    pub fn root_pool(&self) -> Option<&str> {
+        let is = |device: &&Settings, key: &str, value: &str| device.get(key).is_some_and(|found| found == value);
+        let root = self.expanded_devices.values().find(|device| is(device, "type", "disk") && is(device, "path", "/"));
+        root.and_then(|root| root.get("pool")).map(String::as_str)
+    }
 }
 
 /// A snapshot of an instance: `InstanceSnapshot` of `shared/api/instance_snapshot.go`; it has the configuration of then.

@@ -6,10 +6,14 @@ use anyhow::{Context, Error, Result, anyhow, bail};
 use serde_json::Value;
 
 use super::api::Server;
-use super::model::{Instance, Pool, Volume, VolumeSnapshot};
+use super::model::{Instance, Volume, VolumeSnapshot};
 use super::temporary::is_temporary;
 use crate::config::{IncusConfig, IncusProject, NameGlob};
 use crate::error::hinted;
+
+mod pools;
+
+pub use pools::{Project, list_pools, list_projects};
 
 /// An instance or a custom volume: what has snapshots, and replicas of its own.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -197,20 +201,10 @@ fn instances_at(server: &Server, project: &str, depth: &str) -> Result<Vec<Insta
     Ok(all)
 }
 
-/// The names of all storage pools, sorted.
-pub fn list_pools(server: &Server) -> Result<Vec<String>> {
-    let pools: Vec<Pool> =
-        server.call("GET", &["storage-pools"]).query("recursion", "1").get().context("list storage pools")?;
-    let mut names: Vec<String> = pools.into_iter().map(|pool| pool.name).collect();
-    names.iter().try_for_each(|name| check_name(name))?;
-    names.sort_unstable();
-    Ok(names)
-}
-
 /// All custom volumes of a project with the pools they are on, by pool and name, with their snapshots.
 pub fn list_volumes(server: &Server, project: &str) -> Result<Vec<(String, Volume)>> {
     let mut all = Vec::new();
-    for pool in list_pools(server)? {
+    for pool in list_pools(server, &[project])? {
         let volumes = volumes_of(server, project, &pool).with_context(|| format!("list volumes of {pool}"))?;
         all.extend(volumes.into_iter().map(|volume| (pool.clone(), volume)));
     }

@@ -35,7 +35,7 @@ impl Place {
     fn read(target: &Server, project: &str) -> Result<Self> {
         let profiles: Vec<Profile> = list(target, "profiles", project)?;
         let networks: Vec<Network> = list(target, "networks", project)?;
-        let pools = list_pools(target)?;
+        let pools = list_pools(target, &[project])?;
         let instances = list_instances(target, project)?;
         let mut volumes = BTreeMap::new();
         for pool in &pools {

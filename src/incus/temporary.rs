@@ -174,8 +174,9 @@ pub fn sweep(servers: &Servers, replication: &Replication) -> Result<Vec<String>
     let server = &servers.source;
     let own = format!("{}/", replication.id);
     let mut removed = Vec::new();
-    let pools = list_pools(server).context(LOOK)?;
-    for project in replication.config.projects.iter().map(|project| project.name.as_str()) {
+    let projects: Vec<&str> = replication.config.projects.iter().map(|project| project.name.as_str()).collect();
+    let pools = list_pools(server, &projects).context(LOOK)?;
+    for project in projects {
         let mut places = vec![(None, vec!["instances"])];
         for pool in &pools {
             places.push((Some(pool), vec!["storage-pools", pool, "volumes", "custom"]));

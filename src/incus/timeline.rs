@@ -96,7 +96,10 @@ impl<'r> ServerTimeline<'r> {
         let projects = &self.replication.config.projects;
         let wants_volumes = |project: &IncusProject| is_target || !project.volumes.is_empty();
         let pools = match projects.iter().any(wants_volumes) {
-            true => select::list_pools(self.server).with_context(|| self.doing())?,
+            true => {
+                let names: Vec<&str> = projects.iter().map(|project| project.name.as_str()).collect();
+                select::list_pools(self.server, &names).with_context(|| self.doing())?
+            }
             false => Vec::new(),
         };
         for project in projects {

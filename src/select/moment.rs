@@ -4,21 +4,21 @@ use std::str::FromStr;
 
 use chrono::{DateTime, FixedOffset, NaiveDate, NaiveDateTime, TimeDelta, Utc};
 
+use crate::incus::PREFIX;
+
 /// Which of an item's points is meant.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Moment {
     /// The newest one, or so many before it.
     Latest(usize),
-    /// The one whose id begins with these digits, in lower case.
+    /// The one whose id begins with this: digits in lower case, or the name of a snapshot on a server.
     Id(String),
-    /// The one that is called so: a snapshot on an Incus server.
-    Named(String),
     /// The newest one not made after this.
     NotAfter(DateTime<Utc>),
 }
 
 impl Moment {
-    /// Reads `latest`, `latest~N`, the beginning of an id, the name of a snapshot on a server, or a date with or without a time and a zone; `None` if it is none of them.
+    /// Reads `latest`, `latest~N`, the beginning of an id of the store or of a server (`IAB_2026`), or a date with or without a time and a zone; `None` if it is none of them.
     pub(super) fn parse(text: &str) -> Option<Self> {
         if let Some(back) = text.strip_prefix("latest") {
             return match back.strip_prefix('~') {
@@ -32,8 +32,8 @@ impl Moment {
         if is_id(text) {
             return Some(Self::Id(text.to_ascii_lowercase()));
         }
-        if crate::incus::snapshot_time(text).is_some() {
-            return Some(Self::Named(text.to_owned()));
+        if text.starts_with(PREFIX) {
+            return Some(Self::Id(text.to_owned()));
         }
         end_of(text).map(Self::NotAfter)
     }
@@ -106,8 +106,7 @@ mod tests {
         assert_eq!(Moment::parse("latest~12"), Some(Moment::Latest(12)));
         assert_eq!(Moment::parse("A1b2"), Some(Moment::Id("a1b2".into())));
         assert_eq!(Moment::parse("20260205"), Some(Moment::Id("20260205".into())));
-        let named = "IAB_20260205-115900";
-        assert_eq!(Moment::parse(named), Some(Moment::Named(named.into())));
+        assert_eq!(Moment::parse("IAB_20260205-11"), Some(Moment::Id("IAB_20260205-11".into())));
     }
 
     #[test]
@@ -120,6 +119,7 @@ mod tests {
             "latest~x",
             "latestx",
             "yesterday",
+            "iab_20260205",
             "2026-02-30",
             "2026-02-05T",
             "2026-02-05T25:00",

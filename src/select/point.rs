@@ -9,7 +9,7 @@ use super::moment::{self, Moment};
 use super::{Selector, ensure_usage, some_of, unknown};
 use crate::error::{Annotate, ExitCode};
 use crate::quantity::show_time;
-use crate::timeline::Point;
+use crate::timeline::{Place, Point};
 
 /// One point of one item, and perhaps a path in it, as the user wrote it.
 ///
@@ -62,6 +62,8 @@ impl PointSpec {
     /// The selector must mean exactly one item: that of exactly this id, or the only one whose whole id a glob matches. `latest` is the newest
     /// point also when it is incomplete; callers look at [`Point::complete`].
     ///
+    /// What several places have of one moment is one point: the source's, else the target's, else the store's.
+    ///
     /// # Errors
     ///
     /// Exit code [`ExitCode::Usage`] when the item is unknown or not one; [`ExitCode::Failed`] when it has no such point, or several.
@@ -69,19 +71,21 @@ impl PointSpec {
         let item = self.selector.as_ref().map(|selector| one_item(selector, points)).transpose()?;
         let mut candidates: Vec<&Point> =
             points.iter().filter(|point| item.is_none_or(|item| point.item == item)).collect();
-        candidates.sort_by_key(|point| Reverse((point.time, &point.id)));
+        if let Moment::Id(prefix) = &self.moment {
+            candidates.retain(|point| point.id.starts_with(prefix));
+        }
+        candidates.sort_by_key(|point| {
+            (Reverse(point.time.timestamp()), nearness(point.place), Reverse((point.time, &point.id)))
+        });
+        candidates.dedup_by(|next, point| {
+            let is_same = next.item == point.item && next.time.timestamp() == point.time.timestamp();
+            is_same && next.place != point.place
+        });
         let found = match &self.moment {
             Moment::Latest(back) => candidates.get(*back).copied(),
             Moment::NotAfter(limit) => candidates.iter().copied().find(|point| point.time <= *limit),
-            // The same on both servers.
-            Moment::Named(name) => candidates.iter().copied().find(|point| point.id == *name),
-            Moment::Id(prefix) => {
-                candidates.retain(|point| point.id.starts_with(prefix));
-                if candidates.len() > 1 {
-                    return self.ambiguous(&candidates);
-                }
-                candidates.first().copied()
-            }
+            Moment::Id(_) if candidates.len() > 1 => return self.ambiguous(&candidates),
+            Moment::Id(_) => candidates.first().copied(),
         };
         let what = if matches!(self.moment, Moment::NotAfter(_)) { "not after " } else { "" };
         let (of, list) =
@@ -95,12 +99,22 @@ impl PointSpec {
         // As many digits as people see elsewhere, and more than they wrote.
         let digits = (self.written.len() + 4).max(8);
         let show = |point: &&Point| {
-            let id = point.id.get(..digits).unwrap_or(&point.id);
+            let is_short = point.place == Place::Store;
+            let id = point.id.get(..digits).filter(|_| is_short).unwrap_or(&point.id);
             format!("{id} ({}, {})", point.item, show_time(point.time))
         };
         let names: Vec<String> = candidates.iter().map(show).collect();
         Err(anyhow!("`{}` is the beginning of {} ids", self.written, candidates.len()))
             .hint(format!("Write more digits of one of: {}.", some_of(&names)))
+    }
+}
+
+/// Where a point is looked for first.
+fn nearness(place: Place) -> u8 {
+    match place {
+        Place::Source => 0,
+        Place::Target => 1,
+        Place::Store => 2,
     }
 }
 
@@ -145,7 +159,6 @@ mod tests {
 
     use super::*;
     use crate::error::{exit_code, hints};
-    use crate::timeline::Place;
 
     const DIGESTED: &str = "docker.nas/image/app@sha256:00ff";
 
@@ -271,5 +284,43 @@ mod tests {
         assert!(hint.starts_with("Write `latest`"), "{hint}");
         assert_eq!(refused("files.host@").0, "`` is not a point");
         assert_eq!(refused("@latest").0, "a selector is empty");
+    }
+
+    #[test]
+    fn points_of_servers_are_named_like_their_snapshots_and_those_of_one_moment_are_one() {
+        let point = |place, id: &str, time: &str| Point {
+            item: "incus.lab/default/instance/vm1".into(),
+            place,
+            id: id.into(),
+            time: time.parse().unwrap(),
+            complete: true,
+            files: None,
+            bytes: None,
+            pinned: false,
+        };
+        let points = [
+            point(Place::Target, "IAB_20260201-120000", "2026-02-01T12:00:00Z"),
+            point(Place::Store, "0123456789abcdef", "2026-02-02T12:00:00.5Z"),
+            point(Place::Target, "IAB_20260202-120000", "2026-02-02T12:00:00Z"),
+            point(Place::Source, "IAB_20260202-120000", "2026-02-02T12:00:00Z"),
+            point(Place::Source, "IAB_20260203-120000", "2026-02-03T12:00:00Z"),
+            point(Place::Store, "aaaa456789abcdef", "2025-01-01T00:00:00Z"),
+        ];
+        let chosen = |moment: &str| {
+            let spec = PointSpec::parse(&format!("incus.lab/default/instance/vm1@{moment}")).unwrap();
+            spec.choose(&points).map(|point| (point.place, point.id[..point.id.len().min(12)].to_owned()))
+        };
+        let is = |moment: &str| chosen(moment).unwrap();
+        assert_eq!(is("latest"), (Place::Source, "IAB_20260203".to_owned()));
+        assert_eq!(is("latest~1"), (Place::Source, "IAB_20260202".to_owned()));
+        assert_eq!(is("latest~2"), (Place::Target, "IAB_20260201".to_owned()));
+        assert_eq!(is("latest~3"), (Place::Store, "aaaa456789ab".to_owned()));
+        assert_eq!(is("IAB_20260202-120000"), (Place::Source, "IAB_20260202".to_owned()));
+        assert_eq!(is("IAB_20260201"), (Place::Target, "IAB_20260201".to_owned()));
+        assert_eq!(is("0123"), (Place::Store, "0123456789ab".to_owned()));
+        assert_eq!(is("2026-02-02"), (Place::Source, "IAB_20260202".to_owned()));
+        let error = chosen("IAB_2026").unwrap_err();
+        assert_eq!(error.to_string(), "`IAB_2026` is the beginning of 3 ids");
+        assert!(hints(&error)[0].contains("IAB_20260203-120000 ("), "{:?}", hints(&error));
     }
 }

@@ -62,7 +62,7 @@ pub(super) fn run(args: &StoreArgs, context: &Context) -> Result<()> {
             let stanza = Wanted::new(args, &file, None)?.stanza();
             let edit = Edit::add(&file, &stanza)?;
             if args.dry_run {
-                return show(&stanza, &file, context);
+                return show(&[stanza], &file, context);
             }
             let store = edit.config().store.clone().context("read [store] back")?;
             set_up(&store, context)?;

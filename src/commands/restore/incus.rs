@@ -211,7 +211,9 @@ impl Looked {
             Ok(point) => point,
             Err(error) => return Err(self.explain(error, spec, args, places)),
         };
-        let is_same = |other: &&Point| other.item == point.item && (other.id == point.id || other.time == point.time);
+        let is_same = |other: &&Point| {
+            other.item == point.item && (other.id == point.id || other.time.timestamp() == point.time.timestamp())
+        };
         let here =
             |place: &Place| self.points.iter().filter(is_same).find(|other| other.place == *place && other.complete);
         Ok(places.iter().find_map(here).unwrap_or(point))

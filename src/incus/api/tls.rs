@@ -16,6 +16,16 @@ pub fn fingerprint(certificate: &CertificateDer<'_>) -> String {
     Sha256::digest(certificate).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
+/// A server that shows another certificate than the pinned one.
+#[derive(Debug, thiserror::Error)]
+#[error("the server shows another certificate than the one that was pinned\n  pinned: {pinned}\n  shown:  {shown}")]
+pub struct OtherCertificate {
+    /// The fingerprint that was expected.
+    pub pinned: String,
+    /// The fingerprint of what was shown.
+    pub shown: String,
+}
+
 /// Accepts one certificate and remembers what was shown.
 #[derive(Debug)]
 pub(super) struct Pin {

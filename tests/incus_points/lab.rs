@@ -1,0 +1,129 @@
+//! Two servers with snapshots and copies as Incus's own client makes them.
+
+use std::fs;
+
+use serde_json::Value;
+
+use crate::support::incus_bench::Bench;
+use crate::support::incus_proxy::IncusProxy;
+use crate::support::incusd::{IMAGE, Incusd, LOCAL};
+use crate::support::outcome::Outcome;
+
+/// What most tests configure: everything of the default project, without a store.
+pub const EVERYTHING: &str =
+    "[[incus.lab.project]]\nname = \"default\"\ninstances = [{ name = \"*\" }]\nvolumes = [{ name = \"*\" }]\n";
+
+/// A `[[retention]]` for all.
+pub fn retention(policy: &str, selectors: &str) -> String {
+    format!("[[retention]]\npolicy = \"{policy}\"\n{selectors}\n")
+}
+
+/// The two servers, and what is configured of them.
+pub struct Lab {
+    /// Servers and environment.
+    pub bench: Bench,
+}
+
+impl Lab {
+    /// With this configuration of `[incus.lab]` and what follows it, and no store.
+    pub fn new(rest: &str) -> Self {
+        let lab = Self { bench: Bench::without_store(rest) };
+        let token = lab.bench.target.token(&[]);
+        let remote = ["remote", "add", "target", &lab.bench.target.url(), "--accept-certificate", "--token", &token];
+        lab.bench.source.incus(remote);
+        lab
+    }
+
+    /// Makes an instance that never ran, with these snapshots.
+    pub fn instance(&self, name: &str, snapshots: &[&str]) {
+        self.bench.source.incus(["create", IMAGE, name]);
+        self.snapshots(name, snapshots);
+    }
+
+    /// Makes snapshots of an instance of the source.
+    pub fn snapshots(&self, name: &str, snapshots: &[&str]) {
+        for snapshot in snapshots {
+            self.bench.source.incus(["snapshot", "create", name, snapshot]);
+        }
+    }
+
+    /// Makes a custom volume with these snapshots.
+    pub fn volume(&self, name: &str, snapshots: &[&str]) {
+        self.bench.source.volume(LOCAL, name, "echo content >file");
+        for snapshot in snapshots {
+            self.bench.source.incus(["storage", "volume", "snapshot", "create", LOCAL, name, snapshot]);
+        }
+    }
+
+    /// What stands in the mark of a copy of this item.
+    pub fn mark(&self, item: &str) -> String {
+        format!("user.holdall.source={item} {}", &fingerprint(&self.bench.source)[..16])
+    }
+
+    /// Copies an instance with its snapshots to the target, and marks the copy.
+    pub fn copy_instance(&self, name: &str) {
+        self.bench.source.incus(["copy", name, &format!("target:{name}"), "--mode", "push", "--refresh"]);
+        let mark = self.mark(&format!("incus.lab/default/instance/{name}"));
+        self.bench.target.incus(["config", "set", name, &mark]);
+    }
+
+    /// Copies a volume with its snapshots to the target, and marks the copy.
+    pub fn copy_volume(&self, name: &str) {
+        let (from, to) = (format!("{LOCAL}/{name}"), format!("target:{LOCAL}/{name}"));
+        self.bench.source.incus(["storage", "volume", "copy", &from, &to, "--mode", "push", "--refresh"]);
+        let mark = self.mark(&format!("incus.lab/default/volume/{name}"));
+        self.bench.target.incus(["storage", "volume", "set", LOCAL, name, &mark]);
+    }
+
+    /// The snapshots that an instance has on a server.
+    pub fn of_instance(&self, server: &Incusd, name: &str) -> Vec<String> {
+        server.snapshots("default", "instance", name)
+    }
+
+    /// The snapshots that a volume of the default pool has on a server.
+    pub fn of_volume(&self, server: &Incusd, name: &str) -> Vec<String> {
+        server.snapshots("default", "volume", &format!("{LOCAL}/{name}"))
+    }
+
+    /// Runs holdall.
+    pub fn run(&self, arguments: &[&str]) -> Outcome {
+        self.bench.run(arguments)
+    }
+
+    /// Puts a proxy before the source: it is in the configuration in its place from now on.
+    pub fn put_proxy_before_source(&self) -> IncusProxy {
+        let credentials = self.bench.credentials();
+        let own = [credentials.join("client.crt"), credentials.join("client.key")];
+        let proxy = IncusProxy::start(&self.bench.source, &own[0], &own[1]);
+        let pinned = |url: &str| credentials.join(format!("servers/127.0.0.1_{}.pem", url.rsplit(':').next().unwrap()));
+        fs::copy(pinned(&self.bench.source.url()), pinned(&proxy.url())).unwrap();
+        let file = self.bench.env.config_file();
+        let config = fs::read_to_string(&file).unwrap();
+        fs::write(file, config.replace(&self.bench.source.url(), &proxy.url())).unwrap();
+        proxy
+    }
+
+    /// Puts another configuration in the place of the one there is.
+    pub fn configure(&self, rest: &str) {
+        self.bench.configure_alone(rest);
+    }
+
+    /// `WHERE POINT` of every row that a command lists of an item.
+    pub fn points(&self, item: &str) -> Vec<String> {
+        let rows = self.run(&["list", item, "--json"]).code(0).json();
+        rows.as_array().unwrap().iter().map(|row| format!("{} {}", text(&row["where"]), text(&row["point"]))).collect()
+    }
+}
+
+/// A text in JSON.
+pub fn text(value: &Value) -> &str {
+    value.as_str().unwrap()
+}
+
+/// The SHA-256 of the certificate of a server, as Incus shows it.
+fn fingerprint(server: &Incusd) -> String {
+    let certificate = fs::read_to_string(server.dir().join("server.crt")).unwrap();
+    let info = server.query("/1.0");
+    assert_eq!(text(&info["environment"]["certificate"]).trim(), certificate.trim());
+    text(&info["environment"]["certificate_fingerprint"]).to_owned()
+}
