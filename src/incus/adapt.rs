@@ -115,6 +115,13 @@ pub(crate) fn instance(
     Ok(adapted)
 }
 
+/// The pool of the target that a first copy of an item is put on.
+pub(crate) fn wanted_pool(selected: &Selected) -> Option<&str> {
+    let root = selected.instance.as_ref().and_then(|own| devices::root(&own.expanded_devices));
+    let of_root = root.and_then(|(_, device)| device.get("pool"));
+    selected.subject.pool.as_ref().or(selected.target_pool.as_ref()).or(of_root).map(String::as_str)
+}
+
 /// How the copy of a volume has to look.
 pub(crate) fn volume(own: &Volume) -> Adapted {
     let mut config = own.config.clone();

@@ -13,7 +13,7 @@ use super::replica::{Copied, There, Way};
 use super::select::Selected;
 use super::snapshot::{self, Made};
 use super::target::Place;
-use super::{Replication, Servers, abreast, hold, reseed};
+use super::{Replication, Servers, abreast, adapt, hold, reseed};
 use crate::monitor::Monitor;
 use crate::report::{self, Outcome, Saved};
 
@@ -66,8 +66,12 @@ impl<'r> Run<'r> {
     }
 
     fn look(&mut self, target: &Server) -> Result<()> {
-        let projects: BTreeSet<&String> = self.items.iter().map(|item| &item.subject.project).collect();
-        let places = projects.into_iter().map(|project| Ok((project.clone(), Place::look(target, project)?)));
+        let mut wanted: BTreeMap<&String, BTreeSet<&str>> = BTreeMap::new();
+        for item in &self.items {
+            wanted.entry(&item.subject.project).or_default().extend(adapt::wanted_pool(item));
+        }
+        let places =
+            wanted.into_iter().map(|(project, pools)| Ok((project.clone(), Place::look(target, project, &pools)?)));
         self.places = places.collect::<Result<_>>()?;
         Ok(())
     }

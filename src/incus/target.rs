@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Context, Error, Result, anyhow};
+use serde_json::Value;
 
 use super::api::{Server, is_not_found};
 use super::model::{Devices, Instance, Network, Profile, Settings, Volume};
@@ -22,14 +23,24 @@ pub(crate) struct Place {
 }
 
 impl Place {
-    /// Asks for everything.
+    /// Asks for everything. `wanted`: pools that something is to be put on.
     ///
     /// # Errors
     ///
     /// When the target cannot be asked, or has no such project.
-    pub(crate) fn look(target: &Server, project: &str) -> Result<Self> {
+    pub(crate) fn look(target: &Server, project: &str, wanted: &BTreeSet<&str>) -> Result<Self> {
         let context = || format!("list what is in the project {project} of the target");
-        Self::read(target, project).map_err(|error| explain(error, project)).with_context(context)
+        let mut place = Self::read(target, project).map_err(|error| explain(error, project)).with_context(context)?;
+        for pool in wanted {
+            // Who may see some projects only is not told of all pools.
+            if !place.pools.contains(*pool)
+                && target.call("GET", &["storage-pools", pool]).find::<Value>().is_ok_and(|pool| pool.is_none())
+            {
+                continue;
+            }
+            place.pools.insert((*pool).to_owned());
+        }
+        Ok(place)
     }
 
     fn read(target: &Server, project: &str) -> Result<Self> {

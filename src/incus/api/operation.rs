@@ -110,7 +110,20 @@ impl Operation {
     /// # Errors
     ///
     /// When it fails, or goes on without progress for longer than the server's patience: then it is cancelled.
-    pub fn wait(mut self, task: Option<&Arc<dyn Task>>) -> Result<Value> {
+    pub fn wait(self, task: Option<&Arc<dyn Task>>) -> Result<Value> {
+        let end = self.wait_in_guard(task);
+        if end.is_err() {
+            cleanup::wait_if_ending();
+        }
+        end
+    }
+
+    /// The same for the work of a guard, which a signal that ends the program waits for.
+    ///
+    /// # Errors
+    ///
+    /// As [`Operation::wait`].
+    pub fn wait_in_guard(mut self, task: Option<&Arc<dyn Task>>) -> Result<Value> {
         loop {
             if let Some(end) = self.step(task)? {
                 return Ok(end);
@@ -140,7 +153,11 @@ impl Operation {
                 break;
             }
         }
-        if failed.is_none() { Ok(()) } else { Err(ends.map(|end| end.and_then(Result::err))) }
+        if failed.is_none() {
+            return Ok(());
+        }
+        cleanup::wait_if_ending();
+        Err(ends.map(|end| end.and_then(Result::err)))
     }
 
     /// Asks once how it goes, which takes a second at most; what is known of it when it has ended.
@@ -152,7 +169,6 @@ impl Operation {
             }
             FAILURE | CANCELLED => {
                 self.let_go();
-                cleanup::wait_if_ending();
                 return Err(refused(FAILURE, &self.state.err).into());
             }
             _ => {}
@@ -170,13 +186,9 @@ impl Operation {
             Ok(next) => (self.state, self.silences) = (next, 0),
             Err(error) if is_silence(&error) && self.silences < SILENCES => {
                 self.silences += 1;
-                cleanup::wait_if_ending();
                 thread::sleep(Duration::from_secs(1));
             }
-            Err(error) => {
-                cleanup::wait_if_ending();
-                return Err(error);
-            }
+            Err(error) => return Err(error),
         }
         Ok(None)
     }
