@@ -49,7 +49,7 @@ pub(super) fn plan<'r>(restore: Restore<'r>, origin: Origin<'r>) -> Result<Plan<
         Origin::Store(saved) => export::described(saved)?,
     };
     check_free(&restore)?;
-    let pools = list_pools(restore.source)?;
+    let pools = list_pools(restore.source, &[&restore.subject.project])?;
     let mut warnings = Vec::new();
     let (then, pool, moved) = match &restore.subject.pool {
         Some(pool) => {

@@ -93,6 +93,8 @@ fn plan<'r>(restore: Restore<'r>, snapshot: &str, users: Vec<User>) -> Result<Pl
     if let Some((subject, _)) = running.iter().find(|(_, instance)| instance.ephemeral) {
         bail!("{} is ephemeral: stopping it would delete it", subject.name);
     }
+    // A backup that follows in the same second comes behind it.
+    let named = Utc::now() - Duration::seconds(1);
     let safety = (!restore.options.no_safety).then(|| format!("{PREFIX}{}{SAFETY}", named.format("%Y%m%d-%H%M%S")));
     let own = &restore.subject.name;
     let mut steps: Vec<String> = names.iter().map(|name| format!("stop {name}")).collect();
