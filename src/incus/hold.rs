@@ -173,7 +173,7 @@ impl Stopped {
         loop {
             let error = match self
                 .begin(subject, "start", START_TIMEOUT)
-                .and_then(|operation| operation.patient(START_TIMEOUT).wait(None))
+                .and_then(|operation| operation.patient(START_TIMEOUT).wait_in_guard(None))
             {
                 Ok(_) => return Ok(()),
                 Err(error) => error,

@@ -223,7 +223,10 @@ fn try_later(source: &Server, subject: &Subject, mut error: Error, from: DateTim
 /// Whether a snapshot was refused because there is one with its name.
 fn is_taken(error: &Error) -> bool {
     refusal(error).is_some_and(|refused| {
-        refused.status == 409 || ["already in use", "already exists"].iter().any(|text| refused.message.contains(text))
+        refused.status == 409
+            || ["already in use", "already exists", "UNIQUE constraint"]
+                .iter()
+                .any(|text| refused.message.contains(text))
     })
 }
 

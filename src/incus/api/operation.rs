@@ -26,6 +26,9 @@ const SILENCES: u32 = 5;
 /// How long the other one of two may take to say why it ended as well.
 const LAST_WORDS: Duration = Duration::from_secs(10);
 
+/// What a server says that was asked to wait, and has waited.
+const GOES_ON: &str = "deadline exceeded";
+
 /// As in `shared/api/status_code.go` of Incus.
 const SUCCESS: u16 = 200;
 const FAILURE: u16 = 400;
@@ -110,7 +113,20 @@ impl Operation {
     /// # Errors
     ///
     /// When it fails, or goes on without progress for longer than the server's patience: then it is cancelled.
-    pub fn wait(mut self, task: Option<&Arc<dyn Task>>) -> Result<Value> {
+    pub fn wait(self, task: Option<&Arc<dyn Task>>) -> Result<Value> {
+        let end = self.wait_in_guard(task);
+        if end.is_err() {
+            cleanup::wait_if_ending();
+        }
+        end
+    }
+
+    /// The same for the work of a guard, which a signal that ends the program waits for.
+    ///
+    /// # Errors
+    ///
+    /// As [`Operation::wait`].
+    pub fn wait_in_guard(mut self, task: Option<&Arc<dyn Task>>) -> Result<Value> {
         loop {
             if let Some(end) = self.step(task)? {
                 return Ok(end);
@@ -140,7 +156,11 @@ impl Operation {
                 break;
             }
         }
-        if failed.is_none() { Ok(()) } else { Err(ends.map(|end| end.and_then(Result::err))) }
+        if failed.is_none() {
+            return Ok(());
+        }
+        cleanup::wait_if_ending();
+        Err(ends.map(|end| end.and_then(Result::err)))
     }
 
     /// Asks once how it goes, which takes a second at most; what is known of it when it has ended.
@@ -152,7 +172,6 @@ impl Operation {
             }
             FAILURE | CANCELLED => {
                 self.let_go();
-                cleanup::wait_if_ending();
                 return Err(refused(FAILURE, &self.state.err).into());
             }
             _ => {}
@@ -170,22 +189,25 @@ impl Operation {
             Ok(next) => (self.state, self.silences) = (next, 0),
             Err(error) if is_silence(&error) && self.silences < SILENCES => {
                 self.silences += 1;
-                cleanup::wait_if_ending();
                 thread::sleep(Duration::from_secs(1));
             }
-            Err(error) => {
-                cleanup::wait_if_ending();
-                return Err(error);
-            }
+            Err(error) => return Err(error),
         }
         Ok(None)
     }
 
     /// Asks the server to tell when it is over, or after a while.
     fn ask(&self, left: Duration) -> Result<State> {
-        let call = self.server.call("GET", &["operations", &self.state.id, "wait"]);
+        let path = ["operations", &self.state.id, "wait"];
         let timeout = Duration::from_secs(STEP) + left.clamp(Duration::from_secs(1), super::ANSWER_TIMEOUT);
-        call.query("timeout", &STEP.to_string()).timeout(timeout).get()
+        let call = self.server.call("GET", &path).query("timeout", &STEP.to_string()).timeout(timeout);
+        match call.get() {
+            // Incus 6.0 answers so when it goes on after that time, and does not say how far it is.
+            Err(error) if refusal(&error).is_some_and(|refused| refused.message.contains(GOES_ON)) => {
+                self.server.call("GET", &path[..2]).timeout(timeout).get()
+            }
+            answer => answer,
+        }
     }
 
     fn let_go(&mut self) {
