@@ -10,6 +10,7 @@ pub mod config;
 pub mod durable;
 pub mod error;
 pub mod extract;
+pub mod finding;
 pub mod incus;
 pub mod job;
 pub mod lock;

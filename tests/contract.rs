@@ -2,6 +2,8 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod support;
+#[path = "contract/timelines.rs"]
+mod timelines;
 
 use std::any::Any;
 use std::collections::{BTreeMap, HashSet};

@@ -1,13 +1,17 @@
 //! `holdall check`: would a run work? Configuration, store, and every source's readiness; changes nothing, but brings back what a run that was killed has left
 //! stopped.
 
-use anyhow::{Error, Result};
+use anyhow::Result;
 use serde_json::json;
 
-use super::{Context, known_items, open_store, try_lock_source};
+use super::places::{needs_store, replications};
+use super::{Context, known_among, open_store, try_lock_source};
 use crate::config::Config;
 use crate::error::{ExitCode, chain, exit_code, hints};
+use crate::finding::{Finding, Said};
+use crate::incus::check::{self, Examined};
 use crate::job::{Driver, Job};
+use crate::retention::sides::{Wider, wider_on_target};
 use crate::select;
 use crate::source::{Readiness, Source};
 use crate::timeline::Timeline;
@@ -20,13 +24,6 @@ pub struct CheckArgs {
     selectors: Vec<String>,
 }
 
-/// What was looked at and what came of it.
-#[derive(Debug)]
-struct Finding {
-    what: String,
-    result: Result<String>,
-}
-
 /// Runs `check`.
 pub fn run(args: &CheckArgs, context: &Context) -> Result<ExitCode> {
     let file = context.config_file();
@@ -35,42 +32,59 @@ pub fn run(args: &CheckArgs, context: &Context) -> Result<ExitCode> {
         Ok(config) => {
             let sources = config.sources.len();
             let detail = format!("{}, {sources} {}", file.display(), if sources == 1 { "source" } else { "sources" });
-            findings.push(Finding { what: "configuration".into(), result: Ok(detail) });
+            findings.push(Finding::of("configuration", Ok(detail)));
             look(args, context, &config, &mut findings)?;
         }
-        Err(error) => findings.push(Finding { what: "configuration".into(), result: Err(error) }),
+        Err(error) => findings.push(Finding::wrong("configuration", error)),
     }
     // Like any other command: 2, 10, 11 or 12 when that is what a run would end with.
-    let first_error = findings.iter().find_map(|finding| finding.result.as_ref().err());
+    let first_error = findings.iter().find_map(|finding| match &finding.said {
+        Said::Wrong(error) => Some(error),
+        Said::Well(_) | Said::Warning { .. } => None,
+    });
     let code = first_error.map_or(ExitCode::Done, exit_code);
     print(context, &findings)?;
     Ok(code)
 }
 
 fn look(args: &CheckArgs, context: &Context, config: &Config, findings: &mut Vec<Finding>) -> Result<()> {
-    let looked = open_store(context, config).and_then(|store| Ok((store.points()?, store)));
-    let (points, result) = match looked {
-        Ok((points, store)) => {
-            let detail = format!("{}, {} points", store.repository(), points.len());
-            (points, Ok(detail))
-        }
-        Err(error) => (Vec::new(), Err(error)),
-    };
-    findings.push(Finding { what: "store".into(), result });
-    let wanted = select::resolve(&args.selectors, &known_items(config, &points))?;
+    let mut points = Vec::new();
+    if needs_store(config) {
+        let looked = open_store(context, config).and_then(|store| Ok((store.points()?, store)));
+        findings.push(Finding::of(
+            "store",
+            looked.map(|(there, store)| {
+                points = there;
+                format!("{}, {} points", store.repository(), points.len())
+            }),
+        ));
+    }
+    let asked = replications(config, &args.selectors);
+    let mut examined: Vec<(String, Examined)> =
+        asked.iter().map(|one| (one.id.clone(), check::examine(one, context.now()))).collect();
+    let mut items: Vec<String> = points.into_iter().map(|point| point.item).collect();
+    items.extend(examined.iter().flat_map(|(_, examined)| examined.items.clone()));
+    let wanted = select::resolve(&args.selectors, &known_among(config, items))?;
     for job in Job::all(config)? {
         let id = format!("{}/", job.id);
-        if wanted.iter().any(|item| *item == job.id || item.starts_with(&id)) {
-            let Driver::Source(source) = &job.driver else { continue };
-            let result = look_at(&job.id, &**source);
-            let is_ready = result.as_ref().is_ok_and(|detail| !detail.starts_with(AWAY));
-            findings.push(Finding { what: job.id.clone(), result });
-            if is_ready {
-                let examined = source.examine().unwrap_or_else(|error| vec![(job.id, error)]);
-                findings.extend(examined.into_iter().map(|(what, error)| Finding { what, result: Err(error) }));
-            }
+        if !wanted.iter().any(|item| *item == job.id || item.starts_with(&id)) {
+            continue;
+        }
+        let Driver::Source(source) = &job.driver else {
+            let own = examined.iter_mut().filter(|(id, _)| *id == job.id);
+            findings.extend(own.flat_map(|(_, examined)| std::mem::take(&mut examined.findings)));
+            continue;
+        };
+        let result = look_at(&job.id, &**source);
+        let is_ready = result.as_ref().is_ok_and(|detail| !detail.starts_with(AWAY));
+        findings.push(Finding::of(job.id.clone(), result));
+        if is_ready {
+            let examined = source.examine().unwrap_or_else(|error| vec![(job.id, error)]);
+            findings.extend(examined.into_iter().map(|(what, error)| Finding::wrong(what, error)));
         }
     }
+    let wider = wider_on_target(config, &wanted);
+    findings.extend(wider.iter().map(|wider| Finding::warning("retention", wider.to_string(), Wider::HINT)));
     Ok(())
 }
 
@@ -91,29 +105,31 @@ fn look_at(id: &str, source: &dyn Source) -> Result<String> {
 }
 
 fn print(context: &Context, findings: &[Finding]) -> Result<()> {
-    let hint = |error: &Error| Some(hints(error).join("\n")).filter(|hint| !hint.is_empty());
     if context.output.json {
         let rows: Vec<_> = findings
             .iter()
             .map(|finding| {
-                let (detail, hint) = match &finding.result {
-                    Ok(detail) => (detail.clone(), None),
-                    Err(error) => (chain(error), hint(error)),
+                let (detail, hint) = match &finding.said {
+                    Said::Well(detail) => (detail.clone(), String::new()),
+                    Said::Warning { text, hint } => (format!("warning: {text}"), hint.clone()),
+                    Said::Wrong(error) => (chain(error), hints(error).join("\n")),
                 };
-                json!({"what": finding.what, "ok": finding.result.is_ok(), "detail": detail, "hint": hint})
+                let is_ok = !matches!(finding.said, Said::Wrong(_));
+                let hint = Some(hint).filter(|hint| !hint.is_empty());
+                json!({"what": finding.what, "ok": is_ok, "detail": detail, "hint": hint})
             })
             .collect();
         return context.output.json_document(&rows);
     }
-    for finding in findings {
-        match &finding.result {
-            Ok(detail) => context.output.line(&format!("ok      {}: {detail}", finding.what))?,
-            Err(error) => {
-                context.output.line(&format!("FAILED  {}: {}", finding.what, chain(error)))?;
-                for hint in hints(error) {
-                    context.output.line(&format!("        hint: {}", hint.replace('\n', "\n          ")))?;
-                }
-            }
+    for Finding { what, said } in findings {
+        let (line, hints) = match said {
+            Said::Well(detail) => (format!("ok      {what}: {detail}"), Vec::new()),
+            Said::Warning { text, hint } => (format!("WARNING {what}: {text}"), vec![hint.as_str()]),
+            Said::Wrong(error) => (format!("FAILED  {what}: {}", chain(error)), hints(error)),
+        };
+        context.output.line(&line)?;
+        for hint in hints.into_iter().filter(|hint| !hint.is_empty()) {
+            context.output.line(&format!("        hint: {}", hint.replace('\n', "\n          ")))?;
         }
     }
     Ok(())

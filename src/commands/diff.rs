@@ -1,6 +1,7 @@
 //! `holdall diff`: what changed between two points.
 //!
-//! Both trees are walked at once. A directory that has the same id in both is the same down to the last byte and is not even read.
+//! Both trees are walked at once. A directory that has the same id in both is the same down to the last byte and is not even read. Points of
+//! Incus servers have no tree that could be walked: [`settings`] compares what they are.
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
@@ -18,10 +19,13 @@ use crate::output::printable;
 use crate::store::{Node, NodeType, SavedTree};
 use crate::timeline::Timeline;
 
+mod settings;
+
 /// Arguments of `diff`.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "+ added  - removed  M other content  U other owner, mode, time or attributes only  T other type"
+    after_help = "+ added  - removed  M other content  U other owner, mode, time or attributes only  T other type\n\nOf instances and volumes \
+                  of Incus the settings are compared; there POINT may be live: what the source has now."
 )]
 pub struct DiffArgs {
     /// A point spec, see [`crate::select`].
@@ -40,6 +44,9 @@ pub struct DiffArgs {
 pub fn run(args: &DiffArgs, context: &Context) -> Result<ExitCode> {
     const STDOUT: &str = "write to standard output";
     let config = context.config()?;
+    if settings::are_meant(&config, args) {
+        return settings::run(args, context, &config);
+    }
     let store = open_store(context, &config)?;
     let points = store.points()?;
     let mut old = Chosen::open(&store, &points, &args.old)?;

@@ -2,23 +2,24 @@
 
 use std::ffi::OsStr;
 
-use anyhow::{Result, anyhow};
+use anyhow::{Error, Result, anyhow};
 use serde_json::json;
 
 use super::Context;
 use crate::config::{self, Config};
 use crate::error::{Annotate, ExitCode, chain};
+use crate::incus;
 use crate::output::printable;
 use crate::source::{docker, ssh};
 
 /// Kinds of sources, and whether there is a way to look for them.
 const KINDS: [(&str, bool); 6] =
-    [("files", false), ("ssh", true), ("docker", true), ("compose", true), ("ios", false), ("incus", false)];
+    [("files", false), ("ssh", true), ("docker", true), ("compose", true), ("ios", false), ("incus", true)];
 
 /// Arguments of `discover`.
 #[derive(Debug, clap::Args)]
 pub struct DiscoverArgs {
-    /// Which kinds: ssh, docker, compose; none = all
+    /// Which kinds: ssh, docker, compose, incus; none = all
     #[arg(value_name = "KIND")]
     kinds: Vec<String>,
 }
@@ -47,8 +48,9 @@ pub fn run(args: &DiscoverArgs, context: &Context) -> Result<ExitCode> {
     if !kinds.is_empty() {
         look_into_engines(&config, &kinds, !args.kinds.is_empty(), context, &mut found)?;
     }
+    let away = if is_wanted("incus") { look_into_servers(&config, &mut found) } else { None };
     print(&found, context)?;
-    Ok(ExitCode::Done)
+    away.map_or(Ok(ExitCode::Done), Err)
 }
 
 /// Whether there is a way to look for this kind.
@@ -115,6 +117,25 @@ fn look_into_engines(
         }
     }
     Ok(())
+}
+
+/// Looks into Incus servers. What one of them has is shown also when another one cannot be asked: that is the error.
+fn look_into_servers(config: &Config, found: &mut Vec<Found>) -> Option<Error> {
+    let mut away = None;
+    let servers = incus::discover::servers(config);
+    let here = incus::discover::here(config).map(|server| Ok(vec![server]));
+    for things in servers.into_iter().chain(here) {
+        match things {
+            Ok(things) => found.extend(things.into_iter().map(|thing| Found {
+                kind: "incus",
+                name: thing.name,
+                detail: thing.detail,
+                covered_by: thing.covered_by,
+            })),
+            Err(error) => away = away.or(Some(error)),
+        }
+    }
+    away
 }
 
 fn print(found: &[Found], context: &Context) -> Result<()> {

@@ -163,7 +163,8 @@ fn plain(text: &str) -> String {
     text.chars().map(|c| if c.is_ascii_alphanumeric() || c == '.' || c == '-' { c } else { '_' }).collect()
 }
 
-fn read_certificate(file: &Path) -> Result<CertificateDer<'static>> {
+/// A certificate in a file, as PEM.
+pub(super) fn read_certificate(file: &Path) -> Result<CertificateDer<'static>> {
     let text = match fs::read(file) {
         Err(error) if error.kind() == ErrorKind::NotFound => {
             return Err(error)

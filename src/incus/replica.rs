@@ -183,7 +183,8 @@ impl Way<'_> {
             there = There::Nothing;
         }
         let adapted = self.adapted(selected, place)?;
-        if self.reseed && !matches!(there, There::Nothing) {
+        let was_brought_back = there.config().is_some_and(|config| config.contains_key(mark::RESEED));
+        if (self.reseed || was_brought_back) && !matches!(there, There::Nothing) {
             let anew = || self.bring(item, selected, snapshot, There::Nothing, &adapted);
             return reseed::replace(self.target, subject, anew);
         }

@@ -58,6 +58,8 @@ pub struct Found {
     pub points: Vec<Point>,
     /// What its mark says; on the source it has none that matters.
     pub mark: Mark,
+    /// Whether it is a copy of another server than the one that is the source now.
+    pub is_foreign: bool,
     /// Whether it is an instance that runs.
     pub is_running: bool,
     /// Whether it is an item. On the target a thing that is called like one but is not marked is none.
@@ -144,6 +146,7 @@ impl<'r> ServerTimeline<'r> {
         if !is_ours && !is_named {
             return None;
         }
+        let is_foreign = is_ours && !is_source && self.is_foreign(&mark);
         let mut points = Vec::new();
         for snapshot in snapshots.into_iter().filter(|_| is_ours) {
             let Some(time) = point_time(snapshot.name, snapshot.created_at) else { continue };
@@ -156,11 +159,11 @@ impl<'r> ServerTimeline<'r> {
                 files: None,
                 bytes: u64::try_from(snapshot.size).ok().filter(|size| *size > 0),
                 // Of another server that is configured by the same name: it brings things back, and only that server's runs thin it.
-                pinned: is_ours && !is_source && self.is_foreign(&mark),
+                pinned: is_foreign,
             });
         }
         points.sort_by(|a, b| (a.time, &a.id).cmp(&(b.time, &b.id)));
-        Some(Found { subject, points, mark, is_running, is_ours })
+        Some(Found { subject, points, mark, is_foreign, is_running, is_ours })
     }
 
     /// Whether a copy was made of another server than the one that is the source now.

@@ -52,6 +52,11 @@ impl PointSpec {
         Ok(Self { path, selector: Some(Selector::parse(selector)?), moment, written: written.to_owned() })
     }
 
+    /// Which item is meant, as it was written; `None` when the point is named by its id alone.
+    pub fn selector(&self) -> Option<&str> {
+        self.selector.as_ref().map(|selector| selector.text.as_str())
+    }
+
     /// The point that is meant, of `points` of all items in any order.
     ///
     /// The selector must mean exactly one item: that of exactly this id, or the only one whose whole id a glob matches. `latest` is the newest

@@ -1,6 +1,7 @@
 //! Two servers with snapshots and copies as Incus's own client makes them.
 
 use std::fs;
+use std::process::Command;
 
 use serde_json::Value;
 
@@ -67,6 +68,12 @@ impl Lab {
         self.bench.target.incus(["config", "set", name, &mark]);
     }
 
+    /// The same of an instance with a profile that the target does not have.
+    pub fn copy_instance_without_profile(&self, name: &str, profile: &str) {
+        self.bench.target.incus(["profile", "create", profile]);
+        self.copy_instance(name);
+    }
+
     /// Copies a volume with its snapshots to the target, and marks the copy.
     pub fn copy_volume(&self, name: &str) {
         let (from, to) = (format!("{LOCAL}/{name}"), format!("target:{LOCAL}/{name}"));
@@ -88,6 +95,32 @@ impl Lab {
     /// Runs holdall.
     pub fn run(&self, arguments: &[&str]) -> Outcome {
         self.bench.run(arguments)
+    }
+
+    /// Makes the target trust us for one project only.
+    pub fn restrict_target(&self, project: &str) {
+        let target = &self.bench.target;
+        let all = target.query("/1.0/certificates?recursion=1");
+        let own = all.as_array().unwrap().iter().find(|one| text(&one["name"]).starts_with("client.crt")).unwrap();
+        target.incus(["config", "trust", "remove", text(&own["fingerprint"])]);
+        self.trust(target, &["--restricted", "--projects", project]);
+    }
+
+    /// Gives us a new certificate that ends in so many days, and makes both servers trust it.
+    pub fn renew_client_certificate(&self, days: u32) {
+        let (certificate, key) =
+            (self.bench.credentials().join("client.crt"), self.bench.credentials().join("client.key"));
+        let mut openssl = Command::new("openssl");
+        openssl.args(["req", "-x509", "-new", "-subj", "/CN=holdall", "-days", &days.to_string()]);
+        assert!(openssl.arg("-key").arg(key).arg("-out").arg(certificate).output().unwrap().status.success());
+        self.trust(&self.bench.source, &[]);
+        self.trust(&self.bench.target, &[]);
+    }
+
+    fn trust(&self, server: &Incusd, options: &[&str]) {
+        let certificate = self.bench.credentials().join("client.crt");
+        let add = ["config", "trust", "add-certificate", certificate.to_str().unwrap()];
+        server.incus(add.iter().chain(options));
     }
 
     /// Puts a proxy before the source: it is in the configuration in its place from now on.

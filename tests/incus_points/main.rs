@@ -6,5 +6,6 @@ mod diffs;
 mod lab;
 mod lists;
 mod prunes;
+mod runs;
 #[path = "../support/mod.rs"]
 mod support;

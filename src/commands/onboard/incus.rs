@@ -20,6 +20,7 @@ use crate::incus::token::HOW_TO_MAKE_ONE;
 use crate::incus::{Replication, Servers};
 
 mod found;
+mod import;
 mod ready;
 mod tokens;
 
@@ -33,8 +34,8 @@ pub(super) struct IncusArgs {
     name: String,
 
     /// Where the server is that is backed up: https://HOST:8443
-    #[arg(long, value_name = "URL")]
-    source_url: String,
+    #[arg(long, value_name = "URL", required_unless_present = "import_iab")]
+    source_url: Option<String>,
 
     /// Where the server is that gets the copies; without it everything goes into the store
     #[arg(long, value_name = "URL")]
@@ -59,6 +60,11 @@ pub(super) struct IncusArgs {
     #[arg(long, value_name = "HOW", value_parser = ["push", "pull"])]
     mode: Option<String>,
 
+    /// Take over a config.json of IncusAutobackup, with its credentials; needs no tokens
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["source_url", "target_url", "source_token", "source_token_file",
+        "target_token", "target_token_file", "credentials", "projects", "mode"])]
+    import_iab: Option<PathBuf>,
+
     /// Replace the table if there is one, and pin other certificates than were pinned
     #[arg(long)]
     force: bool,
@@ -73,7 +79,10 @@ pub(super) fn run(args: &IncusArgs, context: &Context) -> Result<()> {
     if file.try_exists().unwrap_or(true) {
         name_may_be_used(args, &config::load(&file)?)?;
     }
-    onboard(args, &file, context)
+    match &args.import_iab {
+        Some(iab) => import::run(args, iab, &file, context),
+        None => onboard(args, &file, context),
+    }
 }
 
 /// The name is free, or with --force that of a table of the same kind.
@@ -127,7 +136,7 @@ fn onboard(args: &IncusArgs, file: &Path, context: &Context) -> Result<()> {
     for line in expiring(&replication, source, target, context) {
         context.monitor.say(&format!("Warning: {line}."));
     }
-    finish(vec![stanza(args, &found)?], file, args, context)
+    finish(vec![stanza(args, &found)?], file, args, "", context)
 }
 
 fn visit<'v>(
@@ -183,7 +192,7 @@ fn configured<'c>(config: &'c Config, name: &str) -> Result<&'c IncusConfig> {
 
 fn stanza(args: &IncusArgs, found: &Found) -> Result<Stanza> {
     let mut stanza = Stanza::new(["incus", &args.name]);
-    stanza.set("source", &args.source_url);
+    stanza.set("source", args.source_url.as_deref().unwrap_or_default());
     if let Some(target) = &args.target_url {
         stanza.set("target", target);
     }
@@ -206,8 +215,8 @@ fn absolute(path: &Path) -> Result<String> {
     text.exit(ExitCode::Usage).map(ToOwned::to_owned)
 }
 
-/// Writes the tables, of which the first is the source, and says what to type next; in a dry run only shows them.
-fn finish(stanzas: Vec<Stanza>, file: &Path, args: &IncusArgs, context: &Context) -> Result<()> {
+/// Writes the tables, of which the first is the source, and says what to type next, `flags` with a backup; in a dry run only shows them.
+fn finish(stanzas: Vec<Stanza>, file: &Path, args: &IncusArgs, flags: &str, context: &Context) -> Result<()> {
     let edit = Edit::change(file, &stanzas, args.force)?;
     if args.dry_run {
         return show(&stanzas, file, context);
@@ -216,7 +225,7 @@ fn finish(stanzas: Vec<Stanza>, file: &Path, args: &IncusArgs, context: &Context
     let config = configured(edit.config(), &args.name)?;
     let command = match config.export && edit.config().store.is_none() {
         true => "onboard store".to_owned(),
-        false => format!("backup {}", first.name()),
+        false => format!("backup {} {flags}", first.name()).trim_end().to_owned(),
     };
     if config.target.is_none() {
         context.monitor.say("There is no target: everything is exported into the store (export = true).");
