@@ -1,5 +1,5 @@
 //! Incus's REST API, as far as it is needed: requests over TLS with both certificates checked, and operations awaited. The only user of reqwest among the
-//! drivers.
+//! drivers. It is long: a request, its answer and what each failure means are one piece.
 //!
 //! Facts of the protocol are from `doc/rest-api.md` and `doc/rest-api-spec.md` of Incus, and from what its own client sends.
 

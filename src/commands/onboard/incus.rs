@@ -80,7 +80,7 @@ pub(super) fn run(args: &IncusArgs, context: &Context) -> Result<()> {
     let file = context.config_file();
     let config = if file.try_exists().unwrap_or(true) { config::load(&file)? } else { Config::empty(&file) };
     match &args.import_iab {
-        None if args.source_url.is_none() => return renew(args, &config, context),
+        None if args.source_url.is_none() => renew(args, &config, context),
         None => {
             name_may_be_used(args, &config)?;
             onboard(args, &file, context)
