@@ -226,7 +226,7 @@ mod tests {
         assert_eq!(line(point.clone()), "IAB_20260205-115900 to the target for the first time (11.4 MiB), in 4.2s");
         copied = Copied { is_first: false, bytes: 0, exported: true, ..copied };
         point.copied = Some(copied);
-        let expected = "IAB_20260205-115900 to the target, and into the store: added 1.5 KiB (stored 700 B), in 4.2s";
+        let expected = "IAB_20260205-115900 to the target, and into the store: added 1.50 KiB (stored 700 B), in 4.2s";
         assert_eq!(line(point.clone()), expected);
         point.snapshot.clear();
         assert_eq!(line(point), "a new snapshot to the target, and into the store, in 4.2s");
