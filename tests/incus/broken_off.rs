@@ -1,11 +1,13 @@
 //! Copies that are broken off: the next run goes on, and nothing half is taken for a replica.
 
+use std::fs;
+use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::lab::{Asked, EVERYTHING, backup, volume};
+use crate::lab::{Asked, EVERYTHING, Through, backup, volume};
 use crate::support::daemon::Daemon;
 use crate::support::incus_bench::Bench;
 use crate::support::incusd::{Incusd, PLAIN};
@@ -39,18 +41,16 @@ fn points(server: &Incusd) -> Vec<String> {
     server.snapshots("default", "volume", "plain/v1")
 }
 
-/// Whether the target has the volume, and gets it.
+/// Whether the content arrives at the target: rsync calls a file that it writes `.file.` and something.
 fn is_under_way(server: &Incusd) -> bool {
-    let folder = server.dir().join("storage-pools/plain/custom");
-    let names =
-        |path: &std::path::Path| std::fs::read_dir(path).into_iter().flatten().flatten().map(|entry| entry.path());
-    let inside =
-        names(&folder.join("default_v1")).chain(names(&server.dir().join("storage-pools/plain/custom-snapshots")));
-    let inside = inside.flat_map(|path| names(&path).chain([path.clone()]).collect::<Vec<_>>());
-    inside.into_iter().any(|path| {
-        path.to_string_lossy().contains(".file.") || path.join("file").exists() || {
-            names(&path).any(|path| path.to_string_lossy().contains(".file."))
-        }
+    has_file(&server.dir().join("storage-pools/plain"))
+}
+
+fn has_file(folder: &Path) -> bool {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    entries.into_iter().any(|entry| match entry.file_type() {
+        Ok(kind) if kind.is_dir() => has_file(&entry.path()),
+        _ => entry.file_name().to_string_lossy().trim_start_matches('.').starts_with("file"),
     })
 }
 
@@ -93,7 +93,7 @@ fn is_whole(bench: &Bench, sum_of_source: &str) {
     for point in points(&bench.target) {
         let of = |server: &Incusd| {
             let folder = server.dir().join("storage-pools/plain/custom-snapshots/default_v1").join(&point);
-            std::fs::read(folder.join("file")).map(|bytes| bytes.len()).unwrap_or_default()
+            fs::read(folder.join("file")).map(|bytes| bytes.len()).unwrap_or_default()
         };
         assert_eq!(of(&bench.target), of(&bench.source), "{point}");
     }
@@ -181,4 +181,21 @@ fn full_pool_is_told_and_leaves_no_half_replica() {
     // btrfs frees what was deleted when it has the time.
     wait_for(|| bench.run(["backup"]).code_among(&[0, 1]).stderr.contains("ok: 1 saved"));
     assert_eq!(bench.target.read_volume("small", "v1", "file"), "x\n");
+}
+
+#[test]
+fn operation_that_makes_no_progress_is_given_up() {
+    let bench = Bench::without_store(&format!("idle-timeout = \"3s\"\n{EVERYTHING}"));
+    bench.source.create("c1", &[]);
+    backup(&bench);
+    let proxy = bench.through_proxy();
+    let state = r#"{"type":"sync","metadata":{"id":"0fe2193b-35f4-4c08-b19f-7e3d7e180000","status_code":103}}"#;
+    proxy.answer("GET", "/1.0/operations/*/wait", 200, state);
+    thread::sleep(Duration::from_secs(1));
+    let begun = Instant::now();
+    bench.run(["backup"]).code(1).stderr_has("no progress for 3.0s; cancelled").stderr_has("`idle-timeout` says");
+    assert!(begun.elapsed() < Duration::from_secs(30));
+    proxy.clear();
+    backup(&bench);
+    assert_eq!(bench.target.points("c1"), bench.source.points("c1"));
 }
