@@ -24,6 +24,7 @@ pub mod model;
 pub mod onboarding;
 mod replica;
 mod reseed;
+pub mod restore;
 pub mod run;
 pub mod select;
 mod snapshot;

@@ -1,7 +1,7 @@
 //! `holdall onboard`: sets one thing up, proves that it works, and writes it to the configuration.
 //!
-//! What is written is checked as a whole first, and nothing that stands in the configuration is ever changed. Every step can be
-//! repeated: what an earlier, interrupted run has done is found and kept.
+//! What is written is checked as a whole first, and nothing that stands in the configuration is changed, but for a table that is to be replaced by
+//! force. Every step can be repeated: what an earlier, interrupted run has done is found and kept.
 
 use std::path::Path;
 use std::slice;

@@ -24,15 +24,17 @@ use crate::timeline::{Point, SAFETY_SUFFIX, Timeline};
 use crate::ui;
 
 mod destination;
+mod incus;
 
 use destination::Destination;
+use incus::{From, Outcome as Handled};
 
 /// How many problems are named; the JSON report has more.
 const PROBLEMS_SHOWN: usize = 20;
 
 /// Arguments of `restore`.
 #[derive(Debug, clap::Args)]
-#[command(group = clap::ArgGroup::new("destination").required(true).multiple(true).args(["to", "in_place", "rename"]))]
+#[command(group = clap::ArgGroup::new("destination").required(true).multiple(true).args(["to", "in_place", "rename", "from"]))]
 pub struct RestoreArgs {
     /// A point spec, see [`crate::select`].
     #[arg(
@@ -49,11 +51,15 @@ pub struct RestoreArgs {
     #[arg(long, conflicts_with = "to")]
     in_place: bool,
 
-    /// Restore a volume, container or stack under this name beside the original, of which nothing is overwritten
+    /// Where to take it from: the source itself, the target with its replica, or the store; for items of Incus
+    #[arg(long, value_name = "PLACE")]
+    from: Option<From>,
+
+    /// Restore a volume, container, stack or instance under this name beside the original, of which nothing is overwritten
     #[arg(long = "as", value_name = "NAME", conflicts_with = "to")]
     rename: Option<String>,
 
-    /// Stop the containers that use what is overwritten, and start them again afterwards
+    /// Stop the containers and instances that use what is overwritten, and start them again afterwards
     #[arg(long, conflicts_with = "to")]
     stop: bool,
 
@@ -82,9 +88,14 @@ pub struct RestoreArgs {
 pub fn run(args: &RestoreArgs, context: &Context) -> Result<ExitCode> {
     let config = context.config()?;
     let destination = args.to.as_deref().map(|to| Destination::parse(to, &config)).transpose()?;
+    let spec = match incus::run(args, context, &config, destination.as_ref())? {
+        Handled::Done(code) => return Ok(code),
+        Handled::InStore(spec) => spec,
+        Handled::NotIncus => args.spec.clone(),
+    };
     let store = Arc::new(open_store(context, &config)?);
     let points = store.points()?;
-    let chosen = Chosen::open(&store, &points, &args.spec)?;
+    let chosen = Chosen::open(&store, &points, &spec)?;
     chosen.node()?;
     let point = chosen.saved.point();
     if !point.complete {

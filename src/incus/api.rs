@@ -23,6 +23,7 @@ use crate::output::printable;
 mod download;
 mod operation;
 mod tls;
+mod upload;
 
 pub use operation::Operation;
 pub use tls::{OtherCertificate, fingerprint};
@@ -336,21 +337,7 @@ impl<'s> Call<'s> {
 
     fn send(self) -> Result<Answer> {
         let server = self.server;
-        let response = self.request()?.send().map_err(|error| server.unsent(error))?;
-        let status = response.status();
-        let answer = read(response);
-        let Ok(answer) = answer else {
-            // A proxy in between answers in its own way.
-            if !status.is_success() {
-                return Err(unexpected(status).into());
-            }
-            return answer;
-        };
-        if answer.r#type == "error" || !status.is_success() {
-            let status = if answer.error_code == 0 { status.as_u16() } else { answer.error_code };
-            return Err(refused(status, &answer.error).into());
-        }
-        Ok(answer)
+        self.request()?.send().map_err(|error| server.unsent(error)).and_then(answer)
     }
 
     fn request(&self) -> Result<RequestBuilder> {
@@ -381,6 +368,24 @@ fn refused(status: u16, message: &str) -> Refused {
         message => printable(message.as_ref()),
     };
     Refused { status, message }
+}
+
+/// What a response says.
+fn answer(response: Response) -> Result<Answer> {
+    let status = response.status();
+    let answer = read(response);
+    let Ok(answer) = answer else {
+        // A proxy in between answers in its own way.
+        if !status.is_success() {
+            return Err(unexpected(status).into());
+        }
+        return answer;
+    };
+    if answer.r#type == "error" || !status.is_success() {
+        let status = if answer.error_code == 0 { status.as_u16() } else { answer.error_code };
+        return Err(refused(status, &answer.error).into());
+    }
+    Ok(answer)
 }
 
 fn read(response: Response) -> Result<Answer> {

@@ -14,12 +14,13 @@ use serde_json::{Map, Value, json};
 
 use super::api::Server;
 use super::model::{Instance, Volume};
-use super::select::{Selected, Subject};
-use super::temporary::{Temporary, Work};
+use super::select::{Selected, Subject, check_name};
+use super::temporary::{MARK, Temporary, Work};
 use super::{Replication, Servers};
 use crate::monitor::Monitor;
 use crate::source::parts::{Output, Parts, Text};
 use crate::source::{Content, Entries, Failure, Tree};
+use crate::store::SavedTree;
 
 /// The archive in the tree.
 pub const ARCHIVE: &str = "/backup.tar";
@@ -35,6 +36,9 @@ const BACKUP: &str = "export";
 
 /// After how many days a server removes an archive that was left behind.
 const DAYS: i64 = 1;
+
+/// No text beside an archive is longer than this, in bytes.
+const LONGEST: usize = 16 << 20;
 
 /// Blocks of zeros end a tar archive: two of 512 bytes at least.
 const END: usize = 1024;
@@ -64,7 +68,7 @@ pub(crate) fn of(
 ) -> Result<Box<dyn Tree>> {
     let doing = || format!("export {snapshot} of {item}");
     let (name, described) = describe(server, subject, instance, snapshot).with_context(doing)?;
-    let temporary = copy(server, item, subject, snapshot, &described).with_context(doing)?;
+    let temporary = copy(server, Work::Export, item, subject, snapshot, &described).with_context(doing)?;
     let kind = if subject.pool.is_some() { "volume_only" } else { "instance_only" };
     let body = json!({
         "name": BACKUP,
@@ -93,7 +97,7 @@ pub(crate) fn of(
 }
 
 /// The name and the content of the text beside the archive: what the server says of the snapshot, with what it says of the instance only.
-fn describe(
+pub(super) fn describe(
     server: &Server,
     subject: &Subject,
     instance: Option<&Instance>,
@@ -131,9 +135,57 @@ fn describe(
     Ok((INSTANCE, value))
 }
 
+/// What is said beside the archive of a saved export.
+///
+/// # Errors
+///
+/// When it is not there, or is not what holdall writes.
+pub(super) fn described(saved: &SavedTree) -> Result<Value> {
+    let is_instance = saved.find(INSTANCE.as_ref())?.is_some();
+    let path = if is_instance { INSTANCE } else { VOLUME };
+    let doing = || format!("understand {path} of the point");
+    let node = crate::extract::find(saved, path.as_ref())?;
+    let mut text = Vec::new();
+    for piece in saved.read(&node)? {
+        text.extend_from_slice(&piece?);
+        if text.len() > LONGEST {
+            return Err(anyhow!("it is longer than any server writes it")).with_context(doing);
+        }
+    }
+    serde_json::from_slice(&text).with_context(doing)
+}
+
+/// What a saved export is of. `source`: `incus.lab`.
+///
+/// # Errors
+///
+/// When it is none, or of another item than its point says.
+pub fn subject_of(saved: &SavedTree, source: &str) -> Result<Subject> {
+    let described = described(saved)?;
+    let text = |key: &str| described[key].as_str().map(ToOwned::to_owned);
+    let (project, name) = (text("project").unwrap_or_default(), text("name").unwrap_or_default());
+    let subject = Subject { project, pool: text("pool"), name };
+    let item = &saved.point().item;
+    if subject.id(source) != *item {
+        let shown = crate::output::printable(subject.id(source).as_ref());
+        bail!("the point is one of {item}, and what it holds says that it is {shown}");
+    }
+    for name in [Some(&subject.project), subject.pool.as_ref(), Some(&subject.name)].into_iter().flatten() {
+        check_name(name)?;
+    }
+    Ok(subject)
+}
+
 /// Makes a temporary copy of a snapshot, of which the server says what is in `described`.
-fn copy(server: &Server, item: &str, subject: &Subject, snapshot: &str, described: &Value) -> Result<Temporary> {
-    Temporary::make(server, Work::Export, item, subject, |copy| {
+pub(super) fn copy(
+    server: &Server,
+    work: Work,
+    item: &str,
+    subject: &Subject,
+    snapshot: &str,
+    described: &Value,
+) -> Result<Temporary> {
+    Temporary::make(server, work, item, subject, |copy| {
         let (path, body) = match &subject.pool {
             Some(pool) => (
                 vec!["storage-pools", pool, "volumes", "custom"],
@@ -142,7 +194,7 @@ fn copy(server: &Server, item: &str, subject: &Subject, snapshot: &str, describe
             None => (vec!["instances"], copy_of_instance(copy, subject, snapshot, described)?),
         };
         let call = server.call("POST", &path).project(&subject.project).body(body);
-        call.run().context("copy the snapshot, to make an archive of it").map(drop)
+        call.run().context("copy the snapshot").map(drop)
     })
 }
 
@@ -155,13 +207,12 @@ fn copy_of_instance(copy: &Temporary, subject: &Subject, snapshot: &str, describ
     let mut without: Map<String, Value> =
         devices("devices").keys().map(|name| (name.clone(), json!({"type": "none"}))).collect();
     without.insert(root.clone(), device.clone());
-    let (mark, value) = copy.mark();
     Ok(json!({
         "name": copy.subject().name,
         "type": described["type"],
         "profiles": [],
         "devices": without,
-        "config": {mark: value, "boot.autostart": "false", "snapshots.schedule": ""},
+        "config": {MARK: copy.item(), "boot.autostart": "false", "snapshots.schedule": ""},
         "ephemeral": false,
         "source": {"type": "copy", "source": format!("{}/{snapshot}", subject.name), "instance_only": true},
     }))
@@ -171,8 +222,7 @@ fn copy_of_volume(copy: &Temporary, pool: &str, subject: &Subject, snapshot: &st
     // With `volatile.idmap.last`: else who gets the volume would take the owners of its files for others.
     let mut config = described["config"].as_object().cloned().unwrap_or_default();
     config.remove("snapshots.schedule");
-    let (mark, value) = copy.mark();
-    config.insert(mark, json!(value));
+    config.insert(MARK.to_owned(), json!(copy.item()));
     json!({
         "name": copy.subject().name,
         "type": "custom",
@@ -193,7 +243,7 @@ impl Export {
     /// The archive is whole or not whatever becomes of the copy, and the next run removes one that stays.
     fn remove(&self) {
         let temporary = self.temporary.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(Err(error)) = temporary.map(Temporary::remove) {
+        if let Some(Err(error)) = temporary.map(Temporary::end) {
             tracing::warn!("{}", crate::error::chain(&error));
         }
     }

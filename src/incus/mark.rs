@@ -15,8 +15,14 @@ pub const COPYING: &str = "user.holdall.copying";
 /// On a replica: the newest snapshot that was copied whole.
 pub const POINT: &str = "user.holdall.point";
 
+/// On a replica that was brought back to the source, and has to be made anew: the copies on both sides have nothing by which a refresh could go on.
+pub const RESEED: &str = "user.holdall.reseed";
+
 /// On an instance of the source while a backup has stopped it: see [`super::hold`].
 pub const STOPPED: &str = "user.holdall.stopped";
+
+/// On a profile of the target that is empty, and only there because snapshots name it: Incus refreshes nothing whose snapshots name a profile that is not there.
+pub const PLACEHOLDER: &str = "user.holdall.placeholder";
 
 /// How many digits of a fingerprint tell servers apart.
 const DIGITS: usize = 16;

@@ -195,7 +195,7 @@ fn instances_at(server: &Server, project: &str, depth: &str) -> Result<Vec<Insta
         .query("recursion", depth)
         .get()
         .context("list instances")?;
-    all.retain(|instance| !is_temporary(&instance.name, &instance.config));
+    all.retain(|instance| !is_temporary(&instance.name));
     all.iter().try_for_each(|instance| check_name(&instance.name))?;
     all.sort_by(|a, b| a.name.cmp(&b.name));
     Ok(all)
@@ -234,7 +234,7 @@ pub fn volumes_of(server: &Server, project: &str, pool: &str) -> Result<Vec<Volu
             volume.snapshots.push(snapshot);
         }
     }
-    Ok(volumes.into_values().filter(|volume| !is_temporary(&volume.name, &volume.config)).collect())
+    Ok(volumes.into_values().filter(|volume| !is_temporary(&volume.name)).collect())
 }
 
 /// Names become parts of ids and of paths; what a server says need not be true.

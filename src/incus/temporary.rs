@@ -11,7 +11,6 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use super::api::{Server, is_not_found, refusal};
-use super::model::Settings;
 use super::select::{Subject, check_name, list_pools};
 use super::{Replication, Servers};
 use crate::cleanup::Guard;
@@ -41,16 +40,16 @@ impl Work {
 
 const LOOK: &str = "look for temporary copies that were left behind";
 
+/// How many bytes of the digest of an item its temporary name has.
+const DIGITS: usize = 6;
+
 /// How often a server is asked to remove something that it is still working on, a second apart.
 const TRIES: u32 = 15;
 
-fn has_prefix(name: &str) -> bool {
-    [Work::Export, Work::Restore].iter().any(|work| name.starts_with(work.prefix()))
-}
-
-/// Whether something is a temporary copy: nobody's instance or volume.
-pub(super) fn is_temporary(name: &str, config: &Settings) -> bool {
-    has_prefix(name) && config.contains_key(MARK)
+/// Whether something that is called like this is temporary: nobody's instance or volume.
+pub(super) fn is_temporary(name: &str) -> bool {
+    let digits = [Work::Export, Work::Restore].iter().find_map(|work| name.strip_prefix(work.prefix()));
+    digits.is_some_and(|digits| digits.len() == 2 * DIGITS && digits.bytes().all(|byte| byte.is_ascii_hexdigit()))
 }
 
 /// Something temporary on a server; removed when it is dropped.
@@ -69,13 +68,13 @@ impl Temporary {
         work: Work,
         item: &str,
         subject: &Subject,
-        make: impl Fn(&Self) -> Result<()>,
+        mut make: impl FnMut(&Self) -> Result<()>,
     ) -> Result<Self> {
         let subject = Subject { name: name_for(work, item), ..subject.clone() };
         let guard = Guard::new({
             let (server, item, subject) = (server.clone(), item.to_owned(), subject.clone());
             move |_| {
-                if let Err(error) = remove_marked(&server, &subject, &item) {
+                if let Err(error) = remove(&server, &subject, &item) {
                     tracing::warn!("{}", crate::error::chain(&error));
                 }
             }
@@ -83,7 +82,7 @@ impl Temporary {
         let made = Self { server: server.clone(), item: item.to_owned(), subject, guard };
         if let Err(error) = make(&made) {
             // A run that was killed may have left it. What this one has left of it goes as well.
-            if !is_taken(&error) || !remove_marked(server, &made.subject, item).unwrap_or(false) {
+            if !is_taken(&error) || !remove(server, &made.subject, item).unwrap_or(false) {
                 return Err(error);
             }
             make(&made)?;
@@ -91,9 +90,9 @@ impl Temporary {
         Ok(made)
     }
 
-    /// The key and the value that its configuration has to have.
-    pub(super) fn mark(&self) -> (String, String) {
-        (MARK.to_owned(), self.item.clone())
+    /// The item that it is made for: the value that its configuration has to have for [`MARK`].
+    pub(super) fn item(&self) -> &str {
+        &self.item
     }
 
     /// What it is on the server.
@@ -102,8 +101,8 @@ impl Temporary {
     }
 
     /// Removes it from the server.
-    pub(super) fn remove(self) -> Result<()> {
-        let removed = remove_marked(&self.server, &self.subject, &self.item);
+    pub(super) fn end(self) -> Result<()> {
+        let removed = remove(&self.server, &self.subject, &self.item);
         self.guard.disarm();
         removed.map(drop)
     }
@@ -116,7 +115,7 @@ impl Temporary {
 
 /// One name for each item: whoever wants it again finds what was left.
 fn name_for(work: Work, item: &str) -> String {
-    let digits: String = Sha256::digest(item).iter().take(6).map(|byte| format!("{byte:02x}")).collect();
+    let digits: String = Sha256::digest(item).iter().take(DIGITS).map(|byte| format!("{byte:02x}")).collect();
     format!("{}{digits}", work.prefix())
 }
 
@@ -130,7 +129,7 @@ fn is_taken(error: &anyhow::Error) -> bool {
 /// # Errors
 ///
 /// When it is not marked, or does not go away.
-fn remove_marked(server: &Server, subject: &Subject, item: &str) -> Result<bool> {
+fn remove(server: &Server, subject: &Subject, item: &str) -> Result<bool> {
     let mut tries = 0;
     loop {
         match remove_once(server, subject, item) {
@@ -151,8 +150,9 @@ fn remove_marked(server: &Server, subject: &Subject, item: &str) -> Result<bool>
 fn remove_once(server: &Server, subject: &Subject, item: &str) -> Result<bool> {
     let call = server.call("GET", &subject.path(&[])).project(&subject.project);
     let Some(found) = call.find::<Value>()? else { return Ok(false) };
-    if found["config"][MARK] != item {
-        return Err(anyhow!("it is not marked as one of {item}"));
+    // A restore loses the mark on its way.
+    if found["config"][MARK].as_str().is_some_and(|other| other != item) {
+        return Err(anyhow!("it is marked as one of another item"));
     }
     match server.call("DELETE", &subject.path(&[])).project(&subject.project).run() {
         Err(error) if is_not_found(&error) => Ok(false),
@@ -184,13 +184,13 @@ pub fn sweep(servers: &Servers, replication: &Replication) -> Result<Vec<String>
         for (pool, path) in places {
             for name in names(server, &path, project)? {
                 let subject = Subject { project: project.to_owned(), pool: pool.cloned(), name };
-                if !has_prefix(&subject.name) {
+                if !is_temporary(&subject.name) {
                     continue;
                 }
                 let call = server.call("GET", &subject.path(&[])).project(project);
                 let found = call.find::<Value>()?.unwrap_or_default();
                 if let Some(item) = found["config"][MARK].as_str().filter(|item| item.starts_with(&own))
-                    && remove_marked(server, &subject, item)?
+                    && remove(server, &subject, item)?
                 {
                     removed.push(format!("removed the temporary {} {}", subject.kind(), subject.name));
                 }

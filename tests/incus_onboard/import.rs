@@ -120,6 +120,14 @@ fn user_of_incusautobackup_goes_on_with_the_same_key_and_the_same_rules() {
     }
     env.run(["list", "incus.lab"]).code(0).stdout_has("IAB_20260205-115900");
     assert!(files() == before, "its credentials are used as they are");
+    let (quiet, _) = config.split_once("[notify.").unwrap();
+    env.config(quiet);
+    env.run(["backup", "incus.lab/*/volume/*"]).code(0);
+    target.incus(["storage", "volume", "unset", LOCAL, "v1", "user.holdall.source"]);
+    env.run(["backup", "incus.lab/*/volume/*"]).code(1).stderr_has("--adopt");
+    env.run(["backup", "incus.lab", "--adopt"]).code(0);
+    assert!(target.snapshots("default", "instance", "c1").contains(&"IAB_20260205-115900".to_owned()));
+    env.config(&config);
     env.run(["onboard", "incus", "lab", "--import-iab", &file]).code(2).stderr_has("--force");
     env.run(["onboard", "incus", "lab", "--import-iab", &file, "--force"])
         .code(0)

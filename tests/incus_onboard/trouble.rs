@@ -2,6 +2,7 @@
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
+use std::process::Command;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -96,6 +97,7 @@ fn key_that_cannot_be_used_is_an_error_and_stays_as_it_is() {
         ("", 0o600, "it is empty"),
     ] {
         fs::write(&key, content).unwrap();
+        fs::write(setup.credentials().join("client.crt"), "").unwrap();
         fs::set_permissions(&key, Permissions::from_mode(mode)).unwrap();
         setup.onboard(&arguments).code(1).stderr_has(expected);
         assert_eq!(fs::read_to_string(&key).unwrap(), content);
@@ -153,4 +155,33 @@ fn one_server_under_two_names_is_no_pair() {
         .code(2)
         .stderr_has("are the same server");
     assert_eq!(setup.config(), before);
+}
+
+#[test]
+fn certificate_that_ends_within_thirty_days_is_told_of_when_onboarding_and_in_each_run() {
+    let setup = Setup::new();
+    let [source, target] = [setup.token(&setup.source, &[]), setup.token(&setup.target, &[])];
+    fs::create_dir_all(setup.credentials()).unwrap();
+    let mut openssl = Command::new("openssl");
+    openssl.args([
+        "req",
+        "-x509",
+        "-newkey",
+        "ec",
+        "-pkeyopt",
+        "ec_paramgen_curve:secp384r1",
+        "-nodes",
+        "-subj",
+        "/CN=old",
+    ]);
+    openssl.args(["-days", "29", "-keyout", "client.key", "-out", "client.crt"]).current_dir(setup.credentials());
+    assert!(openssl.output().unwrap().status.success());
+    let warning = "client.crt ends in 28 days, on ";
+    setup.onboard(&["--source-token-file", &source, "--target-token-file", &target]).code(0).stderr_has(warning);
+    setup
+        .env
+        .run(["backup"])
+        .code(0)
+        .stderr_has(warning)
+        .stderr_has("run `holdall onboard incus lab` with them and --force");
 }

@@ -11,7 +11,7 @@ use crate::commands::lock_source;
 use crate::incus::api::Role;
 use crate::incus::run::{self, Options};
 use crate::incus::select::{self, Selected, Selection};
-use crate::incus::{Replication, Servers, export};
+use crate::incus::{Replication, Servers, certificate, export};
 use crate::job::Job;
 use crate::report::{ItemReport, Outcome, Report, Saved};
 use crate::select::Selector;
@@ -77,6 +77,9 @@ impl Run<'_> {
         opened: Option<&mut Opened>,
         report: &mut Report,
     ) -> Result<Result<()>> {
+        for line in certificate::expiring(replication, servers, self.context.now()) {
+            tracing::warn!("{}: {line}", job.id);
+        }
         let options = Options { adopt: self.args.adopt, reseed: self.args.reseed };
         let mut run = run::Run::new(replication, servers, selection.items, options)?;
         if !self.args.dry_run {

@@ -26,6 +26,9 @@ const SILENCES: u32 = 5;
 /// How long the other one of two may take to say why it ended as well.
 const LAST_WORDS: Duration = Duration::from_secs(10);
 
+/// What a server says that was asked to wait, and has waited.
+const GOES_ON: &str = "deadline exceeded";
+
 /// As in `shared/api/status_code.go` of Incus.
 const SUCCESS: u16 = 200;
 const FAILURE: u16 = 400;
@@ -195,9 +198,16 @@ impl Operation {
 
     /// Asks the server to tell when it is over, or after a while.
     fn ask(&self, left: Duration) -> Result<State> {
-        let call = self.server.call("GET", &["operations", &self.state.id, "wait"]);
+        let path = ["operations", &self.state.id, "wait"];
         let timeout = Duration::from_secs(STEP) + left.clamp(Duration::from_secs(1), super::ANSWER_TIMEOUT);
-        call.query("timeout", &STEP.to_string()).timeout(timeout).get()
+        let call = self.server.call("GET", &path).query("timeout", &STEP.to_string()).timeout(timeout);
+        match call.get() {
+            // Incus 6.0 answers so when it goes on after that time, and does not say how far it is.
+            Err(error) if refusal(&error).is_some_and(|refused| refused.message.contains(GOES_ON)) => {
+                self.server.call("GET", &path[..2]).timeout(timeout).get()
+            }
+            answer => answer,
+        }
     }
 
     fn let_go(&mut self) {

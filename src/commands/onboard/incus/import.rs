@@ -193,8 +193,8 @@ mod tests {
         let of_project = &of_role["projects"][project];
         let of_kind = &of_project[kind];
         let steps = [&of_role["default"], &of_project["default"], &of_kind["default"], &of_kind["byName"][name]];
-        let policies = steps.into_iter().filter_map(Value::as_str).filter(|policy| !policy.is_empty());
-        policies.last().unwrap_or("").to_owned()
+        let mut policies = steps.into_iter().filter_map(Value::as_str).filter(|policy| !policy.is_empty());
+        policies.next_back().unwrap_or("").to_owned()
     }
 
     fn policy() -> impl Strategy<Value = Value> {
