@@ -147,7 +147,7 @@ impl Server {
         if server.about.auth != "trusted" {
             let hint = format!(
                 "Its administrator took our certificate back, or it is restricted and has ended. Make a token there with \
-                 `incus config trust add holdall`, and run `holdall onboard incus` with --{}-token-file and --force.",
+                 `incus config trust add holdall`, and run `holdall onboard incus NAME --{}-token-file FILE`.",
                 role.word()
             );
             return Err(hinted(anyhow!("the server does not know our certificate any more"), hint)).with_context(doing);
@@ -227,7 +227,8 @@ impl Server {
         if let Some(other) = self.pin.other() {
             let hint = format!(
                 "Somebody is in between, or the server has a new certificate. Compare with what `incus info` prints there as \
-                 certificate_fingerprint; if it is {other}, run `holdall onboard incus` again with a new token and --force."
+                 certificate_fingerprint; if it is {other}, run `holdall onboard incus NAME --{}-token-file FILE --force` with a new token.",
+                self.role.word()
             );
             let pinned = self.pin.fingerprint().to_owned();
             return hinted(OtherCertificate { pinned, shown: other }, hint);

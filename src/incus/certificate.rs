@@ -85,7 +85,7 @@ pub fn expiring(replication: &Replication, servers: &Servers, now: DateTime<Utc>
     {
         lines.push(format!(
             "our own certificate {} {}: after that no server trusts us. Move it and its key away, make new tokens on the \
-             servers with `incus config trust add holdall`, and run `holdall onboard incus {}` with them and --force",
+             servers with `incus config trust add holdall`, and run `holdall onboard incus {}` with them",
             file.display(),
             ends_when(end, now),
             replication.config.common.name
@@ -102,7 +102,7 @@ fn of_server(server: &Server, replication: &Replication, now: DateTime<Utc>) -> 
     let (role, address, name) = (server.role().word(), server.address(), &replication.config.common.name);
     Some(format!(
         "the certificate of the {role} {address} {}: after that servers refuse to copy. Give it a new one, and run `holdall \
-         onboard incus {name}` with a new token of it and --force",
+         onboard incus {name} --{role}-token-file FILE --force` with a new token",
         ends_when(end, now)
     ))
 }

@@ -81,8 +81,8 @@ impl Credentials {
             (true, false) => (certificate, key),
             (false, true) => (key, certificate),
         };
-        let hint = "Bring the missing one back. If it is lost, move the other one away, too, and run `holdall onboard incus` with new tokens \
-                    and --force.";
+        let hint = "Bring the missing one back. If it is lost, move the other one away, too, and run `holdall onboard incus NAME` with new \
+                    tokens.";
         Err(hinted(anyhow!("{} is there, but {} is not", there.display(), missing.display()), hint))
     }
 

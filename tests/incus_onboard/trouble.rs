@@ -27,6 +27,11 @@ fn token_that_has_ended_is_refused_before_anything_is_sent_or_made() {
     let outcome = setup.onboard(&["--source-token-file", &garbage]).code(2).stderr_has("it is no base64");
     outcome.stderr_has("take the token of the source from").stderr_lacks("hunter2");
     setup.onboard(&["--source-token-file", "/nonexistent"]).code(2).stderr_has("read the token from /nonexistent");
+    setup
+        .env
+        .run(["onboard", "incus", "lab", "--source-token-file", &good])
+        .code(2)
+        .stderr_has("--source-url is missing");
     setup.onboard(&[]).code(2).stderr_has("there is no token of it").stderr_has("--source-token-file");
     assert!(!setup.credentials().exists() && !setup.env.config_file().exists());
     assert_eq!((trusted(&setup.source).len(), unused_tokens(&setup.source)), (0, 1));
@@ -131,7 +136,12 @@ fn server_with_a_new_certificate_is_stopped_at_until_it_is_onboarded_by_force() 
     };
     other(&[]).code(2).stderr_has("than the one that is pinned for this server").stderr_has("add --force");
     assert_eq!(fs::read(setup.pin(&setup.source)).unwrap(), pinned);
-    setup.onboard(&["--source-token-file", &source, "--force"]).code(0);
+    let before = setup.config().replace("\"*\"", "\"c*\"");
+    setup.env.config(&before);
+    let renew = ["onboard", "incus", "lab", "--source-token-file", &source];
+    setup.env.run(renew).code(2).stderr_has("add --force");
+    setup.env.run(renew.iter().chain(&["--force"])).code(0).stderr_has("[incus.lab] stays as it is.");
+    assert_eq!(setup.config(), before);
     assert_ne!(fs::read(setup.pin(&setup.source)).unwrap(), pinned);
     setup.env.run(["list", "incus.lab"]).code(0);
 }
@@ -178,10 +188,13 @@ fn certificate_that_ends_within_thirty_days_is_told_of_when_onboarding_and_in_ea
     assert!(openssl.output().unwrap().status.success());
     let warning = "client.crt ends in 28 days, on ";
     setup.onboard(&["--source-token-file", &source, "--target-token-file", &target]).code(0).stderr_has(warning);
-    setup
-        .env
-        .run(["backup"])
-        .code(0)
-        .stderr_has(warning)
-        .stderr_has("run `holdall onboard incus lab` with them and --force");
+    setup.env.run(["backup"]).code(0).stderr_has(warning).stderr_has("run `holdall onboard incus lab` with them");
+
+    for file in ["client.key", "client.crt"] {
+        fs::remove_file(setup.credentials().join(file)).unwrap();
+    }
+    let [source, target] = [setup.token(&setup.source, &[]), setup.token(&setup.target, &[])];
+    let words = ["onboard", "incus", "lab", "--source-token-file", &source, "--target-token-file", &target];
+    setup.env.run(words).code(0).stderr_has("[incus.lab] stays as it is.").stderr_lacks("Warning");
+    setup.env.run(["backup"]).code(0).stderr_lacks(warning);
 }

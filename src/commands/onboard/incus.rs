@@ -34,11 +34,13 @@ pub(super) struct IncusArgs {
     name: String,
 
     /// Where the server is that is backed up: https://HOST:8443
-    #[arg(long, value_name = "URL", required_unless_present = "import_iab")]
+    ///
+    /// Without it the servers of the table NAME are made to trust us anew, and the table stays as it is.
+    #[arg(long, value_name = "URL")]
     source_url: Option<String>,
 
     /// Where the server is that gets the copies; without it everything goes into the store
-    #[arg(long, value_name = "URL")]
+    #[arg(long, value_name = "URL", requires = "source_url")]
     target_url: Option<String>,
 
     #[command(flatten)]
@@ -47,17 +49,17 @@ pub(super) struct IncusArgs {
     /// The directory with our key and what was pinned
     ///
     /// Without it: incus beside the configuration file.
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", requires = "source_url")]
     credentials: Option<PathBuf>,
 
     /// Only these projects; may be given several times
     ///
     /// Without it: every project that the source lets us see.
-    #[arg(long = "project", value_name = "PROJECT")]
+    #[arg(long = "project", value_name = "PROJECT", requires = "source_url")]
     projects: Vec<String>,
 
     /// Which server connects to the other one for a copy: push: the source, pull: the target
-    #[arg(long, value_name = "HOW", value_parser = ["push", "pull"])]
+    #[arg(long, value_name = "HOW", value_parser = ["push", "pull"], requires = "source_url")]
     mode: Option<String>,
 
     /// Take over a config.json of IncusAutobackup, with its credentials; needs no tokens
@@ -76,13 +78,34 @@ pub(super) struct IncusArgs {
 
 pub(super) fn run(args: &IncusArgs, context: &Context) -> Result<()> {
     let file = context.config_file();
-    if file.try_exists().unwrap_or(true) {
-        name_may_be_used(args, &config::load(&file)?)?;
-    }
+    let config = if file.try_exists().unwrap_or(true) { config::load(&file)? } else { Config::empty(&file) };
     match &args.import_iab {
-        Some(iab) => import::run(args, iab, &file, context),
-        None => onboard(args, &file, context),
+        None if args.source_url.is_none() => return renew(args, &config, context),
+        None => {
+            name_may_be_used(args, &config)?;
+            onboard(args, &file, context)
+        }
+        Some(iab) => {
+            name_may_be_used(args, &config)?;
+            import::run(args, iab, &config, context)
+        }
     }
+}
+
+/// Makes the servers of a table trust us anew, which stays as it is.
+fn renew(args: &IncusArgs, config: &Config, context: &Context) -> Result<()> {
+    let Ok(incus) = configured(config, &args.name) else {
+        let text = format!("--source-url is missing: {} has no [incus.{}]", config.file.display(), args.name);
+        return Err(anyhow!(text)).hint("See `holdall onboard incus --help`.").exit(ExitCode::Usage);
+    };
+    let replication = Replication::new(incus, &config.file);
+    let (source, target) = meet(&replication, args, context)?;
+    warn_of_ends(&replication, source, target, context);
+    context.monitor.say(&format!("[{}] stays as it is.", replication.id));
+    if !args.dry_run {
+        context.monitor.say(&format!("Next: {}", next(&format!("backup {}", replication.id), context)));
+    }
+    Ok(())
 }
 
 /// The name is free, or with --force that of a table of the same kind.
@@ -100,28 +123,9 @@ fn name_may_be_used(args: &IncusArgs, config: &Config) -> Result<()> {
 }
 
 fn onboard(args: &IncusArgs, file: &Path, context: &Context) -> Result<()> {
-    let tokens = args.tokens.read(context)?;
-    for token in [&tokens.source, &tokens.target].into_iter().flatten() {
-        token.must_hold(context.now())?;
-    }
     let draft = Edit::change(file, &[stanza(args, &Found::default())?], args.force)?;
     let replication = Replication::new(configured(draft.config(), &args.name)?, file);
-    if let (Some(source), Some(target)) = (&tokens.source, &tokens.target)
-        && source.fingerprint == target.fingerprint
-    {
-        return Err(anyhow!("both tokens are of the same server")).hint(HOW_TO_MAKE_ONE).exit(ExitCode::Usage);
-    }
-    let visits = [visit(Role::Source, &replication, &tokens, args), visit(Role::Target, &replication, &tokens, args)];
-    visits.iter().flatten().try_for_each(Visit::check)?;
-    let identity = identity(&replication.credentials, args.dry_run, context)?;
-    let [source, target] = visits;
-    let source = source.context("find the URL of the source")?.make(&identity)?;
-    context.monitor.say(&source.introduce());
-    let target = target.map(|visit| visit.make(&identity)).transpose()?;
-    if let Some(target) = &target {
-        context.monitor.say(&target.introduce());
-        ready::are_two(&source.server, &target.server)?;
-    }
+    let (source, target) = meet(&replication, args, context)?;
     let found = match source.standing {
         Standing::ToCome => {
             context.monitor.say("What it has is seen when it trusts us; without -n the token is used for that.");
@@ -133,10 +137,39 @@ fn onboard(args: &IncusArgs, file: &Path, context: &Context) -> Result<()> {
     if let Some(target) = target.as_ref().filter(|target| target.standing != Standing::ToCome) {
         ready::tell(&source.server, target, &found, context)?;
     }
-    for line in expiring(&replication, source, target, context) {
-        context.monitor.say(&format!("Warning: {line}."));
-    }
+    warn_of_ends(&replication, source, target, context);
     finish(vec![stanza(args, &found)?], file, args, "", context)
+}
+
+/// Makes ourselves known to both servers, and says how they know us.
+fn meet(replication: &Replication, args: &IncusArgs, context: &Context) -> Result<(Welcome, Option<Welcome>)> {
+    let tokens = args.tokens.read(context)?;
+    for token in [&tokens.source, &tokens.target].into_iter().flatten() {
+        token.must_hold(context.now())?;
+    }
+    if let (Some(source), Some(target)) = (&tokens.source, &tokens.target)
+        && source.fingerprint == target.fingerprint
+    {
+        return Err(anyhow!("both tokens are of the same server")).hint(HOW_TO_MAKE_ONE).exit(ExitCode::Usage);
+    }
+    let [source, target] = [Role::Source, Role::Target].map(|role| visit(role, replication, &tokens, args));
+    let source = source.context("find the URL of the source")?;
+    if target.is_none() && args.tokens.names_target() {
+        return Err(anyhow!("there is a token of the target, and no target"))
+            .hint("Say where it is with --target-url.")
+            .exit(ExitCode::Usage);
+    }
+    source.check()?;
+    target.iter().try_for_each(Visit::check)?;
+    let identity = identity(&replication.credentials, args.dry_run, context)?;
+    let source = source.make(&identity)?;
+    context.monitor.say(&source.introduce());
+    let target = target.map(|visit| visit.make(&identity)).transpose()?;
+    if let Some(target) = &target {
+        context.monitor.say(&target.introduce());
+        ready::are_two(&source.server, &target.server)?;
+    }
+    Ok((source, target))
 }
 
 fn visit<'v>(
@@ -177,9 +210,11 @@ fn identity(credentials: &Credentials, is_dry_run: bool, context: &Context) -> R
     Identity::of(&made)
 }
 
-fn expiring(replication: &Replication, source: Welcome, target: Option<Welcome>, context: &Context) -> Vec<String> {
+fn warn_of_ends(replication: &Replication, source: Welcome, target: Option<Welcome>, context: &Context) {
     let servers = Servers { source: source.server, target: target.map(|target| target.server) };
-    certificate::expiring(replication, &servers, context.now())
+    for line in certificate::expiring(replication, &servers, context.now()) {
+        context.monitor.say(&format!("Warning: {line}."));
+    }
 }
 
 fn configured<'c>(config: &'c Config, name: &str) -> Result<&'c IncusConfig> {

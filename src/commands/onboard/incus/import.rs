@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result, anyhow};
 
 use super::{Context, IncusArgs, absolute, configured, finish};
 use crate::config::edit::{Edit, Stanza};
-use crate::config::{self, Config, locate};
+use crate::config::{Config, locate};
 use crate::error::{Annotate, ExitCode, chain};
 use crate::incus::certificate;
 use crate::incus::import_iab::{Iab, IabPolicy, IabThing};
@@ -18,11 +18,12 @@ use crate::retention::{ItemKey, Policy, rule_for};
 /// No configuration is larger, in bytes.
 const LARGEST: u64 = 16 << 20;
 
-pub(super) fn run(args: &IncusArgs, iab: &Path, file: &Path, context: &Context) -> Result<()> {
+pub(super) fn run(args: &IncusArgs, iab: &Path, config: &Config, context: &Context) -> Result<()> {
+    let file = &config.file;
     let doing = || format!("take over {}", iab.display());
     let read = Iab::parse(&text(iab)?).with_context(doing)?;
     let credentials = credentials(&read, iab).with_context(doing)?;
-    let pings_already = file.try_exists().unwrap_or(true) && config::load(file)?.notify.healthchecks.is_some();
+    let pings_already = config.notify.healthchecks.is_some();
 
     let mut stanzas = vec![source(&args.name, &read, &credentials)?];
     stanzas.extend(read.retention.iter().map(|policy| retention(&args.name, policy)));
@@ -238,7 +239,7 @@ mod tests {
         // A rule for everything must not reach what IAB keeps.
         std::fs::write(&file, "[[retention]]\npolicy = \"99\"\n").unwrap();
         Edit::change(&file, &stanzas, false).unwrap().write().unwrap();
-        (config::load(&file).unwrap(), iab)
+        (crate::config::load(&file).unwrap(), iab)
     }
 
     proptest! {

@@ -32,11 +32,11 @@ pub(super) struct TokenArgs {
     /// File with a token of the target; `-` is standard input
     ///
     /// Also $INCUS_TARGET_TOKEN.
-    #[arg(long, value_name = "FILE", conflicts_with = "target_token", requires = "target_url")]
+    #[arg(long, value_name = "FILE", conflicts_with = "target_token")]
     target_token_file: Option<PathBuf>,
 
     /// The token itself, which everybody on this machine can see then; `-` is standard input
-    #[arg(long, value_name = "TOKEN", requires = "target_url")]
+    #[arg(long, value_name = "TOKEN")]
     target_token: Option<String>,
 }
 
@@ -50,6 +50,11 @@ pub(super) struct Tokens {
 }
 
 impl TokenArgs {
+    /// Whether an argument names a token of the target.
+    pub fn names_target(&self) -> bool {
+        self.target_token_file.is_some() || self.target_token.is_some()
+    }
+
     /// Reads the tokens that were given; a server without one must trust us already.
     ///
     /// # Errors
