@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::lab::{Asked, EVERYTHING, backup, volume};
+use crate::lab::{Asked, EVERYTHING, Through, backup, volume};
 use crate::support::daemon::Daemon;
 use crate::support::incus_bench::Bench;
 use crate::support::incusd::{Incusd, PLAIN};
@@ -181,4 +181,21 @@ fn full_pool_is_told_and_leaves_no_half_replica() {
     // btrfs frees what was deleted when it has the time.
     wait_for(|| bench.run(["backup"]).code_among(&[0, 1]).stderr.contains("ok: 1 saved"));
     assert_eq!(bench.target.read_volume("small", "v1", "file"), "x\n");
+}
+
+#[test]
+fn operation_that_makes_no_progress_is_given_up() {
+    let bench = Bench::without_store(&format!("idle-timeout = \"3s\"\n{EVERYTHING}"));
+    bench.source.create("c1", &[]);
+    backup(&bench);
+    let proxy = bench.through_proxy();
+    let state = r#"{"type":"sync","metadata":{"id":"0fe2193b-35f4-4c08-b19f-7e3d7e180000","status_code":103}}"#;
+    proxy.answer("GET", "/1.0/operations/", 200, state);
+    thread::sleep(Duration::from_secs(1));
+    let begun = Instant::now();
+    bench.run(["backup"]).code(1).stderr_has("no progress for 3s; cancelled").stderr_has("`idle-timeout` says");
+    assert!(begun.elapsed() < Duration::from_secs(30));
+    proxy.clear();
+    backup(&bench);
+    assert_eq!(bench.target.points("c1"), bench.source.points("c1"));
 }
