@@ -269,7 +269,7 @@ fn retention_keeps_of_real_points_what_the_design_says() {
     }
     let before = contents(&env.store());
     let plan = at(&env, NOON, &["prune", "-n", "--json"]).code(0).json();
-    assert_eq!(keys(&plan[0]), ["item", "kept", "removed"]);
+    assert_eq!(keys(&plan[0]), ["item", "kept", "removed", "where"]);
     assert_eq!(times(plan[0]["kept"].as_array().unwrap()), KEPT);
     assert_eq!(plan[0]["removed"].as_array().unwrap().len(), 6);
     assert!(

@@ -55,13 +55,6 @@ pub struct Away {
     pub error: Error,
 }
 
-impl Away {
-    /// `incus.lab, target`
-    pub fn what(&self) -> String {
-        format!("{}, {}", self.source, self.role.word())
-    }
-}
-
 impl Places {
     /// Asks every place that one of the selectors can mean; the store always.
     ///

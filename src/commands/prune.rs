@@ -88,13 +88,13 @@ impl Plan<'_> {
         let kept = self.points.iter().filter(|(_, verdict)| verdict.keep);
         json!({
             "item": self.item,
-            "where": self.place.word(),
             "kept": kept.map(|(point, verdict)| json!({
                 "point": point.id, "time": rfc3339(point.time), "reasons": verdict.reasons,
             })).collect::<Vec<_>>(),
             "removed": self.removed().map(|point| json!({
                 "point": point.id, "time": rfc3339(point.time),
             })).collect::<Vec<_>>(),
+            "where": self.place.word(),
         })
     }
 
