@@ -41,7 +41,7 @@ impl Copy<'_> {
     /// # Errors
     ///
     /// When one of the servers refuses or fails. What then is on the other one is not whole.
-    pub fn run(self, task: &Arc<dyn Task>) -> Result<()> {
+    pub fn run(&self, task: &Arc<dyn Task>) -> Result<()> {
         let (giving, taking) = match self.mode {
             CopyMode::Push => {
                 let taking = self.take("push", None)?;
@@ -119,10 +119,12 @@ impl Copy<'_> {
 
     fn hint(&self, error: Error) -> Error {
         let text = chain(&error).to_lowercase();
-        if text.contains("no space left") || text.contains("quota exceeded") || text.contains("out of space") {
+        // 11 is how rsync ends that cannot write.
+        let is_full = ["no space left", "quota exceeded", "out of space", "exit status 11"];
+        if is_full.iter().any(|sign| text.contains(sign)) {
             return hinted(
                 error,
-                "The pool is full. `incus storage info POOL` says how full it is; free some of it, or make it larger.",
+                "The pool of the target may be full: `incus storage info POOL` says it. Free some of it, or make it larger.",
             );
         }
         if text.contains("dial tcp") || text.contains("failed connecting") || text.contains("websocket: bad handshake")
@@ -145,6 +147,11 @@ impl Copy<'_> {
 fn secrets(operation: &Operation) -> Map<String, Value> {
     let all = operation.metadata().as_object().into_iter().flatten();
     all.filter(|(_, value)| value.is_string()).map(|(name, value)| (name.clone(), value.clone())).collect()
+}
+
+/// Whether a refresh was refused because a snapshot names a profile that the target does not have.
+pub fn lacks_profile(error: &Error) -> bool {
+    chain(error).to_lowercase().contains("profile not found")
 }
 
 /// Whether a refresh was refused because the replica does not come from what the source has now ("no common base (GUID mismatch)", Incus 7.1 and later).

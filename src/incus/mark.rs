@@ -21,6 +21,9 @@ pub const RESEED: &str = "user.holdall.reseed";
 /// On an instance of the source while a backup has stopped it: see [`super::hold`].
 pub const STOPPED: &str = "user.holdall.stopped";
 
+/// On a profile of the target that is empty, and only there because snapshots name it: Incus refreshes nothing whose snapshots name a profile that is not there.
+pub const PLACEHOLDER: &str = "user.holdall.placeholder";
+
 /// How many digits of a fingerprint tell servers apart.
 const DIGITS: usize = 16;
 

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::adapt::{self, Adapted};
 use super::api::{Server, is_not_found};
-use super::copy::{Copy, has_no_common_base};
+use super::copy::{Copy, has_no_common_base, lacks_profile};
 use super::mark::{self, Mark};
 use super::model::{Instance, Settings, Volume};
 use super::select::{Selected, Subject};
@@ -17,6 +17,7 @@ use crate::monitor::{Monitor, Task as _, Unit};
 use crate::source::Problem;
 
 mod counting;
+mod profiles;
 
 use counting::Counting;
 
@@ -239,7 +240,14 @@ impl Way<'_> {
             refresh: !is_first,
             body,
         };
-        let done = copy.run(&task.shared());
+        let mut done = copy.run(&task.shared());
+        if let Err(error) = &done
+            && lacks_profile(error)
+            && profiles::make_placeholders(self.source, self.target, subject)
+                .context("make placeholders of profiles")?
+        {
+            done = copy.run(&task.shared());
+        }
         task.finish();
         if let Err(error) = done {
             if is_first {

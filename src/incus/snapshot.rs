@@ -129,14 +129,21 @@ pub(crate) fn make(source: &Server, items: &[Selected], now: DateTime<Utc>, stop
         all.errors.extend(unit.errors);
         clock = clock.or(unit.clock);
     });
-    if let Some((theirs, ours)) = clock.filter(|(theirs, ours)| (*theirs - *ours).abs() > CLOCK_MAY_DIFFER) {
-        tracing::warn!(
-            "the clocks differ: it is {} UTC on the source and {} UTC here; points may be dated in the future, or pruned too early",
-            crate::quantity::show_time(theirs),
-            crate::quantity::show_time(ours)
-        );
+    if let Some(line) = clock.and_then(|(theirs, ours)| clocks_differ(theirs, ours)) {
+        tracing::warn!("{line}");
     }
     all
+}
+
+/// What to say of two clocks that are too far apart; `ours` was asked right after `theirs`.
+fn clocks_differ(theirs: DateTime<Utc>, ours: DateTime<Utc>) -> Option<String> {
+    let [theirs_shown, ours_shown] = [theirs, ours].map(crate::quantity::show_time);
+    ((theirs - ours).abs() > CLOCK_MAY_DIFFER).then(|| {
+        format!(
+            "the clocks differ: it is {theirs_shown} UTC on the source and {ours_shown} UTC here. A point that is dated in the future \
+             is not counted, and one too far in the past is pruned too early"
+        )
+    })
 }
 
 /// What came of one unit.
@@ -295,6 +302,19 @@ mod tests {
         let mut ephemeral = instance("x", true, &[]);
         ephemeral.instance.as_mut().unwrap().ephemeral = true;
         assert!(has_to_stop(&ephemeral).is_err());
+    }
+
+    #[test]
+    fn clocks_that_differ_by_more_than_five_minutes_are_told_with_both_times() {
+        let ours: DateTime<Utc> = "2026-02-05T12:00:00Z".parse().unwrap();
+        let minutes = |minutes| clocks_differ(ours + chrono::Duration::minutes(minutes), ours);
+        assert!(minutes(5).is_none() && minutes(-5).is_none());
+        let line = minutes(60).unwrap();
+        assert!(
+            line.contains("it is 2026-02-05 13:00:00 UTC on the source and 2026-02-05 12:00:00 UTC here"),
+            "{line}"
+        );
+        assert!(minutes(-6).is_some());
     }
 
     #[test]

@@ -6,6 +6,7 @@ use anyhow::{Context, Error, Result, anyhow};
 use serde_json::Value;
 
 use super::api::{Server, is_not_found};
+use super::mark;
 use super::model::{Devices, Instance, Network, Profile, Settings, Volume};
 use super::select::{list_instances, list_pools, volumes_of};
 use crate::error::hinted;
@@ -16,6 +17,7 @@ pub(crate) struct Place {
     pub(crate) pools: BTreeSet<String>,
     /// Those that Incus manages.
     pub(crate) networks: BTreeSet<String>,
+    /// Without those that are only [placeholders](mark::PLACEHOLDER).
     pub(crate) profiles: BTreeMap<String, Profile>,
     pub(crate) instances: BTreeMap<String, Instance>,
     /// By pool and name.
@@ -44,7 +46,8 @@ impl Place {
     }
 
     fn read(target: &Server, project: &str) -> Result<Self> {
-        let profiles: Vec<Profile> = list(target, "profiles", project)?;
+        let mut profiles: Vec<Profile> = list(target, "profiles", project)?;
+        profiles.retain(|profile| !profile.config.contains_key(mark::PLACEHOLDER));
         let networks: Vec<Network> = list(target, "networks", project)?;
         let pools = list_pools(target, &[project])?;
         let instances = list_instances(target, project)?;

@@ -218,6 +218,21 @@ mod tests {
     }
 
     #[test]
+    fn what_servers_did_is_told_with_what_went_into_the_store() {
+        let line = |saved: Saved| what(&item("incus.lab/default/instance/vm1", Outcome::Saved(saved)));
+        let mut point = Saved { snapshot: "IAB_20260205-115900".into(), ..saved() };
+        let mut copied = Copied { to_target: true, is_first: true, bytes: 12_000_000, exported: false };
+        point.copied = Some(copied);
+        assert_eq!(line(point.clone()), "IAB_20260205-115900 to the target for the first time (11.4 MiB), in 4.2s");
+        copied = Copied { is_first: false, bytes: 0, exported: true, ..copied };
+        point.copied = Some(copied);
+        let expected = "IAB_20260205-115900 to the target, and into the store: added 1.5 KiB (stored 700 B), in 4.2s";
+        assert_eq!(line(point.clone()), expected);
+        point.snapshot.clear();
+        assert_eq!(line(point), "a new snapshot to the target, and into the store, in 4.2s");
+    }
+
+    #[test]
     fn terminal_has_the_summary_last_and_a_ping_has_it_first() {
         let newest = "2026-02-05T11:59:00Z".parse().unwrap();
         let due = "2026-02-06T07:59:00Z".parse().unwrap();

@@ -27,7 +27,7 @@ fn container_and_its_volume_come_to_the_target_with_all_snapshots_in_both_modes(
         assert_eq!(line(&first, &instance("c1"))["copied"]["first"], true);
         assert_eq!(line(&first, &volume("v1"))["snapshot"], name.as_str());
         assert_eq!(bench.target.points("c1"), [name.clone(), "by-hand".to_owned()]);
-        assert_eq!(bench.target.volume_points("v1"), [name.clone()]);
+        assert_eq!(bench.target.volume_points("v1"), std::slice::from_ref(&name));
 
         next_second();
         bench.source.exec("c1", "echo two >/root/data; echo second >/data/file");

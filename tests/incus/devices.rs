@@ -91,10 +91,10 @@ fn device_that_a_profile_of_the_target_gives_is_masked() {
 #[test]
 fn instance_that_is_named_and_not_there_fails_alone() {
     let bench = Bench::without_store(
-        "[[incus.lab.project]]\nname = \"default\"\ninstances = [{ name = \"c1\" }, { name = \"c2\" }]\n",
+        "[[incus.lab.project]]\nname = \"default\"\ninstances = [{ name = \"server\" }, { name = \"servr\" }]\n",
     );
-    bench.source.create("c1", &[]);
+    bench.source.create("server", &[]);
     let outcome = bench.run(["backup"]).code(1);
-    outcome.stderr_has("there is no instance c2").stderr_has("Did you mean `c1`?");
-    assert_eq!(bench.target.points("c1").len(), 1);
+    outcome.stderr_has("there is no instance servr").stderr_has("Did you mean `server`?");
+    assert_eq!(bench.target.points("server").len(), 1);
 }

@@ -1,8 +1,11 @@
 //! What the tests of replication share.
 
+use std::fs;
+
 use serde_json::Value;
 
 use crate::support::incus_bench::Bench;
+use crate::support::incus_proxy::IncusProxy;
 use crate::support::incusd::{Incusd, LOCAL};
 use crate::support::outcome::Outcome;
 
@@ -78,4 +81,24 @@ pub fn line(outcome: &Outcome, item: &str) -> Value {
 pub fn problems(outcome: &Outcome, item: &str) -> Vec<String> {
     let line = line(outcome, item);
     line["problems"].as_array().unwrap().iter().map(|one| one["path"].as_str().unwrap().to_owned()).collect()
+}
+
+/// A proxy before the target.
+pub trait Through {
+    /// From now on the target is asked through a proxy.
+    fn through_proxy(&self) -> IncusProxy;
+}
+
+impl Through for Bench {
+    fn through_proxy(&self) -> IncusProxy {
+        let own = self.credentials();
+        let proxy = IncusProxy::start(&self.target, &own.join("client.crt"), &own.join("client.key"));
+        let url = proxy.url();
+        let pinned =
+            |url: &str| own.join(format!("servers/{}.pem", url.trim_start_matches("https://").replace(':', "_")));
+        fs::copy(pinned(&self.target.url()), pinned(&url)).unwrap();
+        let text = fs::read_to_string(self.env.config_file()).unwrap();
+        fs::write(self.env.config_file(), text.replace(&self.target.url(), &url)).unwrap();
+        proxy
+    }
 }

@@ -2,9 +2,8 @@
 
 use serde_json::Value;
 
-use crate::lab::{Asked, EVERYTHING, backup, instance, volume};
+use crate::lab::{Asked, EVERYTHING, Through, backup, instance, volume};
 use crate::support::incus_bench::Bench;
-use crate::support::incus_proxy::IncusProxy;
 use crate::support::incusd::LOCAL;
 
 fn bench() -> Bench {
@@ -44,9 +43,7 @@ fn replica_is_made_anew_and_the_old_one_deleted() {
 #[test]
 fn replica_that_cannot_be_made_anew_stays() {
     let bench = bench();
-    let (certificate, key) = (bench.credentials().join("client.crt"), bench.credentials().join("client.key"));
-    let proxy = IncusProxy::start(&bench.target, &certificate, &key);
-    through(&bench, &proxy);
+    let proxy = bench.through_proxy();
     let points = bench.target.points("c1");
     let no = r#"{"type":"error","error":"no","error_code":500}"#;
     proxy.answer("POST", "/1.0/instances?", 500, no);
@@ -67,9 +64,7 @@ fn replica_that_a_killed_run_has_put_aside_is_put_back() {
 #[test]
 fn replica_without_a_common_snapshot_is_explained() {
     let bench = bench();
-    let (certificate, key) = (bench.credentials().join("client.crt"), bench.credentials().join("client.key"));
-    let proxy = IncusProxy::start(&bench.target, &certificate, &key);
-    through(&bench, &proxy);
+    let proxy = bench.through_proxy();
     // What Incus 7.1 says; 6.0 does not know it.
     let state = r#"{"type":"sync","metadata":{"id":"0fe2193b-35f4-4c08-b19f-7e3d7e180000","status_code":400,"err":"Failed migration on target: no common base (GUID mismatch). Delete the target volume and copy again."}}"#;
     proxy.answer("GET", "/1.0/operations/*/wait", 200, state);
@@ -81,13 +76,4 @@ fn replica_without_a_common_snapshot_is_explained() {
     bench.run(["backup", &instance("c1"), "--reseed"]).code(0);
     assert_eq!(bench.target.points("c1"), bench.source.points("c1"));
     assert_eq!(bench.target.instance("c1")["config"]["user.holdall.copying"], Value::Null);
-}
-
-/// Has the target asked through a proxy.
-fn through(bench: &Bench, proxy: &IncusProxy) {
-    let port = proxy.url().rsplit(':').next().unwrap().to_owned();
-    let pinned = |port: &str| bench.credentials().join(format!("servers/127.0.0.1_{port}.pem"));
-    std::fs::copy(pinned(&bench.target.port().to_string()), pinned(&port)).unwrap();
-    let text = std::fs::read_to_string(bench.env.config_file()).unwrap();
-    std::fs::write(bench.env.config_file(), text.replace(&bench.target.url(), &proxy.url())).unwrap();
 }

@@ -105,6 +105,7 @@ impl Run<'_> {
             return Ok(Ok(()));
         }
         self.notifier.start();
+        let told_before = report.items.len();
         for (id, error) in missing {
             self.add(report, &id, Outcome::Failed(error), Duration::ZERO)?;
         }
@@ -135,6 +136,11 @@ impl Run<'_> {
             };
             let save: Option<run::Export<'_>> = if store.is_some() { Some(&save) } else { None };
             errors = run.go(&due, self.context.now(), monitor, save, tell);
+        }
+        // Some are copied at a time; people look for them where they are configured.
+        let order = |item: &ItemReport| ids.iter().position(|id| *id == item.item);
+        if let Some(own) = report.items.get_mut(told_before..) {
+            own.sort_by_key(order);
         }
         report.errors.extend(errors.into_iter().map(|error| error.context(job.id.clone())));
         Ok(told)

@@ -1,3 +1,5 @@
+//! What a copy is given and what it is not.
+
 use super::*;
 use crate::error::{chain, hints};
 use crate::incus::model::Profile;

@@ -256,8 +256,9 @@ impl Progress {
         }
         self.text = text;
         let bytes = amount(&self.text).unwrap_or(0);
-        if let (Some(task), Some(more)) = (task, bytes.checked_sub(self.bytes)) {
-            task.advance(more);
+        if let Some(task) = task {
+            // Each snapshot begins to count anew.
+            task.advance(bytes.checked_sub(self.bytes).unwrap_or(bytes));
         }
         self.bytes = bytes;
         true
@@ -286,6 +287,17 @@ mod tests {
         assert_eq!(amount("\"v1: 512B (512B/s)\""), Some(512));
         assert_eq!(amount("\"2.00kB\""), Some(2000));
         assert_eq!(amount("\"waiting\""), None);
+    }
+
+    #[test]
+    fn every_snapshot_that_is_sent_counts() {
+        let recording = crate::monitor::Recording::default();
+        let task: Arc<dyn Task> = Arc::new(recording.clone());
+        let mut progress = Progress::default();
+        for text in ["v/s: 1.00MB (1MB/s)", "v/s: 3.00MB (1MB/s)", "v: 1.00MB (1MB/s)", "v: 2.00MB (1MB/s)"] {
+            progress.update(&serde_json::json!({ "fs_progress": text }), Some(&task));
+        }
+        assert_eq!(recording.amount(), 5_000_000);
     }
 
     #[test]
