@@ -7,7 +7,6 @@ use super::Context;
 use super::places::Places;
 use crate::error::ExitCode;
 use crate::quantity::{rfc3339, show_bytes, show_time};
-use crate::select;
 use crate::timeline::{Place, Point};
 
 /// Arguments of `list`.
@@ -22,7 +21,7 @@ pub struct ListArgs {
 pub fn run(args: &ListArgs, context: &Context) -> Result<ExitCode> {
     let config = context.config()?;
     let places = Places::look(context, &config, &args.selectors)?;
-    let wanted = select::resolve(&args.selectors, &places.known(&config))?;
+    let wanted = places.resolve(&config, &args.selectors)?;
     let mut shown: Vec<&Point> = places.points.iter().filter(|point| wanted.contains(&point.item)).collect();
     shown.sort_by_key(|point| point.time);
     let has_servers = shown.iter().any(|point| point.place != Place::Store);

@@ -13,7 +13,7 @@ use crate::error::{ExitCode, chain, hints};
 use crate::incus::Replication;
 use crate::incus::api::{Role, Server};
 use crate::incus::timeline::{Found, ServerTimeline};
-use crate::select::Selector;
+use crate::select::{self, Selector};
 use crate::store::Store;
 use crate::store::locks::{Held, Purpose};
 use crate::timeline::{Place, Point, Timeline, pin_common};
@@ -123,6 +123,24 @@ impl Places {
             items.extend(ours.map(|found| found.subject.id(&server.replication.id)));
         }
         known_among(config, items)
+    }
+
+    /// The items that the selectors mean, see [`select::resolve`].
+    ///
+    /// # Errors
+    ///
+    /// When one means nothing, though everything was asked that could know it.
+    pub fn resolve(&self, config: &Config, selectors: &[String]) -> Result<Vec<String>> {
+        let known = self.known(config);
+        let parsed = selectors.iter().filter_map(|text| Selector::parse(text).ok());
+        let may_be_away = |selector: &Selector| {
+            let is_below = |away: &Away| selector.is_below(&away.source);
+            self.away.iter().any(is_below) && !known.iter().any(|item| selector.matches(item))
+        };
+        let away: Vec<String> = parsed.filter(may_be_away).map(|selector| selector.example()).collect();
+        let mut wanted = select::resolve(selectors, &[known.clone(), away].concat())?;
+        wanted.retain(|item| known.contains(item));
+        Ok(wanted)
     }
 
     /// Whether this place could not be asked for points of an item. Of the store none is away: then the command fails.

@@ -13,10 +13,10 @@ use crate::error::ExitCode;
 use crate::incus::Replication;
 use crate::incus::timeline::ServerTimeline;
 use crate::lock::Lock;
+use crate::monitor::Monitor;
 use crate::quantity::{parse_duration, rfc3339, show_bytes, show_time};
 use crate::retention::sides::{Wider, is_shared, rule_at, wider_on_target};
 use crate::retention::{self, Verdict};
-use crate::select;
 use crate::store::Store;
 use crate::store::locks::Purpose;
 use crate::store::upkeep::{FreeOptions, Freed};
@@ -126,14 +126,15 @@ pub fn run(args: &PruneArgs, context: &Context) -> Result<ExitCode> {
     let _locks = if args.dry_run { Vec::new() } else { locks(args, context, &config)? };
     let hold = (!args.dry_run).then_some(Purpose::Exclude);
     let places = Places::look_and(context, &config, &args.selectors, hold)?;
-    let wanted = select::resolve(&args.selectors, &places.known(&config))?;
+    let wanted = places.resolve(&config, &args.selectors)?;
     let plans = plan(&config, &places, |item| wanted.iter().any(|wanted| wanted == item), context);
     if context.output.json {
         context.output.json_document(&plans.iter().map(Plan::to_json).collect::<Vec<_>>())?;
     } else if args.dry_run {
         plans.iter().try_for_each(|plan| plan.print(context))?;
     }
-    let done = carry_out(places.store.as_deref(), &places.servers, &plans, &args.space, args.dry_run)?;
+    let monitor = &*context.monitor;
+    let done = carry_out(places.store.as_deref(), &places.servers, &plans, &args.space, args.dry_run, monitor)?;
     context.monitor.say(&done.summary);
     let errors: Vec<Error> = done.errors.into_iter().chain(not_pruned(places)).collect();
     errors.iter().for_each(places::tell);
@@ -175,7 +176,8 @@ pub fn after_backup(
     }
     let plans = plan(config, &places, belongs, context);
     let is_stored = plans.iter().any(|plan| plan.place == Place::Store);
-    let done = carry_out(store.filter(|_| is_stored), &places.servers, &plans, &SpaceArgs::default(), dry_run)?;
+    let (store, monitor) = (store.filter(|_| is_stored), &*context.monitor);
+    let done = carry_out(store, &places.servers, &plans, &SpaceArgs::default(), dry_run, monitor)?;
     drop(held);
     context.monitor.say(&done.summary);
     Ok(done.errors.into_iter().chain(not_pruned(places)).collect())
@@ -231,6 +233,7 @@ pub fn carry_out(
     plans: &[Plan<'_>],
     space: &SpaceArgs,
     dry_run: bool,
+    monitor: &dyn Monitor,
 ) -> Result<Done> {
     let planned: usize = plans.iter().map(|plan| plan.removed().count()).sum();
     let all: usize = plans.iter().map(|plan| plan.points.len()).sum();
@@ -240,7 +243,7 @@ pub fn carry_out(
         let summary = format!("would remove {} and keep {kept}; nothing was changed", count(planned));
         return Ok(Done { summary, errors: Vec::new() });
     }
-    let (mut removed, errors) = on_servers(servers, plans);
+    let (mut removed, errors) = on_servers(servers, plans, monitor);
     let mut freed = String::new();
     if let Some(store) = store {
         let here = plans.iter().filter(|plan| plan.place == Place::Store);
@@ -260,7 +263,7 @@ pub fn carry_out(
 }
 
 /// An item of which a snapshot of the source could not be removed keeps all on the target: it is one thing, seen from there.
-fn on_servers(servers: &[Answered], plans: &[Plan<'_>]) -> (usize, Vec<Error>) {
+fn on_servers(servers: &[Answered], plans: &[Plan<'_>], monitor: &dyn Monitor) -> (usize, Vec<Error>) {
     let (mut removed, mut errors) = (0, Vec::new());
     let mut failed: Vec<String> = Vec::new();
     for place in [Place::Source, Place::Target] {
@@ -270,7 +273,7 @@ fn on_servers(servers: &[Answered], plans: &[Plan<'_>]) -> (usize, Vec<Error>) {
                 |plan: &&Plan<'_>| plan.place == place && plan.item.starts_with(&below) && !failed.contains(&plan.item);
             let points: Vec<Point> = plans.iter().filter(is_meant).flat_map(Plan::removed).cloned().collect();
             let id = &answered.replication.id;
-            match ServerTimeline::new(&answered.replication, &answered.server).remove_each(&points) {
+            match ServerTimeline::new(&answered.replication, &answered.server).remove_each(&points, monitor) {
                 Ok(done) => {
                     removed += done.count;
                     for (item, error) in done.failed {

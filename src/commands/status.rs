@@ -14,7 +14,6 @@ use super::places::Places;
 use crate::config::{Config, SourceConfig};
 use crate::error::ExitCode;
 use crate::quantity::{rfc3339, show_bytes, show_duration, show_time};
-use crate::select;
 use crate::timeline::{Place, Point, SAFETY_SUFFIX};
 
 /// Arguments of `status`.
@@ -98,7 +97,7 @@ fn is_safety(item: &str) -> bool {
 pub fn run(args: &StatusArgs, context: &Context) -> Result<ExitCode> {
     let config = context.config()?;
     let places = Places::look(context, &config, &args.selectors)?;
-    let wanted = select::resolve(&args.selectors, &places.known(&config))?;
+    let wanted = places.resolve(&config, &args.selectors)?;
     let now = context.now();
     let freshness = |item: &String| {
         let is_known = !places.is_away(item, Place::Target);

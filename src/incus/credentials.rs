@@ -6,7 +6,6 @@
 //! ```
 
 use std::fs;
-use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow};
@@ -16,7 +15,7 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 use super::certificate::Made;
-use crate::error::{Annotate, hinted};
+use crate::error::hinted;
 use crate::secret::{self, Secret};
 
 /// The names of our certificate and its key: our own, and those of IncusAutobackup.
@@ -62,10 +61,29 @@ impl Credentials {
     /// When it is not there, or others may read the key.
     pub fn identity(&self) -> Result<Identity> {
         let (certificate, key) = self.identity_files();
-        let text = Secret::file(&key).read().with_context(|| format!("read the client key {}", key.display()))?;
+        self.must_be_whole(&certificate, &key)?;
+        let text = Secret::file(&key).read().context("read the client key")?;
         let key = PrivateKeyDer::from_pem_slice(text.as_bytes())
             .with_context(|| format!("{} is not a private key", key.display()))?;
         Ok(Identity { certificate: read_certificate(&certificate)?, key })
+    }
+
+    fn must_be_whole(&self, certificate: &Path, key: &Path) -> Result<()> {
+        let (there, missing) = match (certificate.exists(), key.exists()) {
+            (true, true) => return Ok(()),
+            (false, false) => {
+                let text = format!("there is no key of ours in {}", self.directory.display());
+                return Err(hinted(
+                    anyhow!(text),
+                    "`holdall onboard incus` makes one, and makes it known to the servers.",
+                ));
+            }
+            (true, false) => (certificate, key),
+            (false, true) => (key, certificate),
+        };
+        let hint = "Bring the missing one back. If it is lost, move the other one away, too, and run `holdall onboard incus` with new tokens \
+                    and --force.";
+        Err(hinted(anyhow!("{} is there, but {} is not", there.display(), missing.display()), hint))
     }
 
     /// Whether there is a key or a certificate of ours, good or not.
@@ -165,14 +183,7 @@ fn plain(text: &str) -> String {
 
 /// A certificate in a file, as PEM.
 pub(super) fn read_certificate(file: &Path) -> Result<CertificateDer<'static>> {
-    let text = match fs::read(file) {
-        Err(error) if error.kind() == ErrorKind::NotFound => {
-            return Err(error)
-                .with_context(|| format!("read the certificate {}", file.display()))
-                .hint("`holdall onboard incus` makes one.");
-        }
-        other => other.with_context(|| format!("read the certificate {}", file.display()))?,
-    };
+    let text = fs::read(file).with_context(|| format!("read the certificate {}", file.display()))?;
     CertificateDer::from_pem_slice(&text).with_context(|| format!("{} is not a certificate", file.display()))
 }
 
@@ -218,5 +229,8 @@ mod tests {
         let before = fs::read(credentials.identity_files().1).unwrap();
         assert!(credentials.keep_identity(&made).is_err());
         assert_eq!(fs::read(credentials.identity_files().1).unwrap(), before);
+        fs::remove_file(credentials.identity_files().0).unwrap();
+        let error = credentials.identity().unwrap_err().to_string();
+        assert!(error.ends_with("client.crt is not") && error.contains("client.key is there"), "{error}");
     }
 }

@@ -81,7 +81,7 @@ impl Iab {
                 && is(rule.name.as_deref(), name)
         };
         // The specific stands behind the general.
-        self.retention.iter().filter(applies).next_back().map_or("all", |rule| &rule.policy)
+        self.retention.iter().rfind(applies).map_or("all", |rule| &rule.policy)
     }
 }
 
@@ -130,7 +130,7 @@ fn hosts(root: &Node<'_>, iab: &mut Iab) -> Result<()> {
             }
         };
         if place.is_empty() {
-            *place = url;
+            *place = with_port(&url);
         } else {
             iab.notes.push(format!("{} is not taken over: it is not the first {role}.", host.path()));
         }
@@ -141,6 +141,14 @@ fn hosts(root: &Node<'_>, iab: &mut Iab) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// A URL without a port means 443 to IAB, as to every Go program; to ours, as to Incus's own client, 8443.
+fn with_port(url: &str) -> String {
+    let url = url.trim_end_matches('/');
+    let host = url.split_once("://").map_or(url, |(_, host)| host);
+    let behind_address = host.rsplit_once(']').map_or(host, |(_, rest)| rest);
+    if host.is_empty() || behind_address.contains(':') { url.to_owned() } else { format!("{url}:443") }
 }
 
 /// Whether anything of it is copied.
@@ -256,7 +264,20 @@ mod tests {
         let text = br#"{"IAB":{"IABCREDDIR":"/c","stopinstance":true,"StopInstance":null},"Hosts":[{"Role":"source","URL":"https://a"},
             {"role":"target","url":"https://b"}],"projects":null}"#;
         let iab = Iab::parse(text).unwrap();
-        assert_eq!((iab.credentials.as_str(), iab.source.as_str(), iab.stops), ("/c", "https://a", true));
+        assert_eq!((iab.credentials.as_str(), iab.source.as_str(), iab.stops), ("/c", "https://a:443", true));
+    }
+
+    #[test]
+    fn url_without_a_port_means_443() {
+        for (url, meant) in [
+            ("https://a", "https://a:443"),
+            ("https://a:8443/", "https://a:8443"),
+            ("https://[fd00::1]/", "https://[fd00::1]:443"),
+            ("https://[fd00::1]:8443", "https://[fd00::1]:8443"),
+            ("", ""),
+        ] {
+            assert_eq!(with_port(url), meant);
+        }
     }
 
     #[test]

@@ -15,6 +15,7 @@ use super::select::{self, Subject};
 use super::{PREFIX, Replication};
 use crate::config::IncusProject;
 use crate::error::chain;
+use crate::monitor::{Monitor, Silent, Unit};
 use crate::timeline::{Place, Point, Timeline};
 
 /// How far a snapshot's name may be from when it was made: IncusAutobackup names them in local time.
@@ -181,7 +182,7 @@ impl<'r> ServerTimeline<'r> {
     /// # Errors
     ///
     /// When nothing can be removed at all.
-    pub fn remove_each(&self, points: &[Point]) -> Result<Removed> {
+    pub fn remove_each(&self, points: &[Point], monitor: &dyn Monitor) -> Result<Removed> {
         if points.is_empty() {
             return Ok(Removed::default());
         }
@@ -189,8 +190,11 @@ impl<'r> ServerTimeline<'r> {
         let there = self.look()?;
         let there: BTreeMap<String, &Found> =
             there.iter().filter(|one| one.is_ours).map(|one| (one.subject.id(&self.replication.id), one)).collect();
+        let task = monitor.start(&format!("{}, {}", self.replication.id, self.place().word()), "prune", Unit::Count);
+        task.expect(points.len() as u64);
         let mut removed = Removed::default();
         for point in points {
+            task.advance(1);
             if removed.failed.iter().any(|(item, _)| *item == point.item) {
                 continue;
             }
@@ -203,6 +207,7 @@ impl<'r> ServerTimeline<'r> {
                 Err(error) => removed.failed.push((point.item.clone(), error)),
             }
         }
+        task.finish();
         Ok(removed)
     }
 
@@ -227,7 +232,7 @@ impl Timeline for ServerTimeline<'_> {
     }
 
     fn remove(&self, points: &[Point]) -> Result<()> {
-        let failed = self.remove_each(points)?.failed;
+        let failed = self.remove_each(points, &Silent)?.failed;
         if failed.is_empty() {
             return Ok(());
         }

@@ -5,7 +5,7 @@
 
 use std::fmt;
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Result, anyhow, bail};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use chrono::{DateTime, Datelike, Utc};
@@ -50,7 +50,7 @@ impl Token {
     ///
     /// When it is none; exit code [`ExitCode::Usage`].
     pub fn parse(text: &str) -> Result<Self> {
-        read(text).context("read the token").hint(HOW_TO_MAKE_ONE).exit(ExitCode::Usage)
+        read(text).hint(HOW_TO_MAKE_ONE).exit(ExitCode::Usage)
     }
 
     /// Refuses a token that has ended.
@@ -152,14 +152,14 @@ mod tests {
 
     #[test]
     fn what_is_no_token_is_refused_without_showing_it() {
-        assert_eq!(error(" \n"), "read the token: it is empty");
-        assert_eq!(error("hunter2!"), "read the token: it is no base64, which tokens are in");
-        assert_eq!(error(&STANDARD.encode("hunter2")), "read the token: it is base64 of something else");
-        assert_eq!(error(&"a".repeat(70_000)), "read the token: it is longer than a token can be");
-        assert_eq!(error(&written(|token| token["secret"] = "".into())), "read the token: it has no secret");
+        assert_eq!(error(" \n"), "it is empty");
+        assert_eq!(error("hunter2!"), "it is no base64, which tokens are in");
+        assert_eq!(error(&STANDARD.encode("hunter2")), "it is base64 of something else");
+        assert_eq!(error(&"a".repeat(70_000)), "it is longer than a token can be");
+        assert_eq!(error(&written(|token| token["secret"] = "".into())), "it has no secret");
         for wrong in ["", "94d2", &"g".repeat(64), &"A".repeat(64), &"../".repeat(22)[..64]] {
             let text = error(&written(|token| token["fingerprint"] = wrong.into()));
-            assert_eq!(text, "read the token: it does not name the certificate of its server", "{wrong}");
+            assert_eq!(text, "it does not name the certificate of its server", "{wrong}");
         }
     }
 

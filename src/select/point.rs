@@ -52,7 +52,7 @@ impl PointSpec {
         Ok(Self { path, selector: Some(Selector::parse(selector)?), moment, written: written.to_owned() })
     }
 
-    /// Which item is meant, as it was written; `None` when the point is named by its id alone.
+    /// The selector as it was written; `None` when the point is named by its id alone.
     pub fn selector(&self) -> Option<&str> {
         self.selector.as_ref().map(|selector| selector.text.as_str())
     }

@@ -97,6 +97,7 @@ fn key_that_cannot_be_used_is_an_error_and_stays_as_it_is() {
         ("", 0o600, "it is empty"),
     ] {
         fs::write(&key, content).unwrap();
+        fs::write(setup.credentials().join("client.crt"), "").unwrap();
         fs::set_permissions(&key, Permissions::from_mode(mode)).unwrap();
         setup.onboard(&arguments).code(1).stderr_has(expected);
         assert_eq!(fs::read_to_string(&key).unwrap(), content);

@@ -140,6 +140,14 @@ fn server_that_is_away_hides_nothing_of_the_other_one_and_fails_the_command() {
     let listed = lab.run(&["list"]).code(1).stderr_has("the source does not answer");
     assert!(listed.stdout.contains("target") && !listed.stdout.contains("source"), "{}", listed.stdout);
     lab.run(&["status", "incus.lab/default/instance/vm1"]).code(1).stdout_has("2026-01-01 00:00:00");
+    // What nobody can say is no mistake of whoever asks.
+    lab.bench.target.kill();
+    let said = lab.run(&["list", "incus.lab/default/instance/vm1"]).code(1);
+    said.stderr_has("the source does not answer")
+        .stderr_has("the target does not answer")
+        .stderr_lacks("nothing is called");
+    lab.run(&["prune", "incus.lab/default/instance/vm1"]).code(1).stderr_lacks("nothing is called");
+    lab.run(&["list", "incus.other/default/instance/vm1"]).code(2).stderr_has("nothing is called");
 }
 
 #[test]

@@ -75,3 +75,26 @@ fn what_is_exported_counts_in_the_store_too_and_is_pruned_there_by_its_own_rule(
     let status = lab.run(&["status", "--json"]).code(1).json()[0].clone();
     assert!(status["newest"].is_null() && status["stale"] == true, "{status}");
 }
+
+#[test]
+fn one_server_and_a_store_are_enough() {
+    let lab = Lab::new(EVERYTHING);
+    lab.bench.env.onboard_store();
+    let rules = retention("2", "role = \"source\"") + &retention("all", "");
+    lab.bench.configure(&format!("export = true\n{EVERYTHING}{rules}"));
+    let file = lab.bench.env.config_file();
+    let config = std::fs::read_to_string(&file).unwrap();
+    let lines = config.split_inclusive('\n').filter(|line| !line.starts_with("target = "));
+    std::fs::write(&file, lines.collect::<String>()).unwrap();
+    lab.volume("v1", &OLD);
+    lab.run(&["check"]).code(0).stdout_lacks("target");
+    for _ in 0..2 {
+        lab.run(&["backup", "--prune"]).code(0);
+    }
+    // The source keeps few, the store all: only there history can be longer.
+    let places = lab.points("incus.lab");
+    let at = |place: &str| places.iter().filter(|row| row.starts_with(place)).count();
+    assert_eq!((at("source"), at("store"), places.len()), (2, 2, 4), "{places:?}");
+    lab.run(&["prune", "-n"]).code(0).stdout_has("incus.lab/default/volume/v1: `all`").stderr_lacks("of no use");
+    lab.run(&["status"]).code(0).stdout_has("incus.lab/default/volume/v1");
+}

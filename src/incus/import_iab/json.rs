@@ -90,7 +90,7 @@ impl<'v> Node<'v> {
 
     fn get(&self, name: &str) -> Result<&'v Value> {
         let meant = |(key, value): &(&String, &Value)| key.eq_ignore_ascii_case(name) && !value.is_null();
-        let found = self.object()?.into_iter().flatten().filter(meant).next_back();
+        let found = self.object()?.into_iter().flatten().rfind(meant);
         Ok(found.map_or(NOTHING, |(_, value)| value))
     }
 
