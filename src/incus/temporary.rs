@@ -26,6 +26,8 @@ pub(super) enum Work {
     Export,
     /// It is being brought back.
     Restore,
+    /// It is on its way from one server to the other.
+    Transit,
 }
 
 impl Work {
@@ -34,6 +36,7 @@ impl Work {
         match self {
             Self::Export => "holdall-export-",
             Self::Restore => "holdall-restore-",
+            Self::Transit => "holdall-transit-",
         }
     }
 }
@@ -48,7 +51,7 @@ const TRIES: u32 = 15;
 
 /// Whether something that is called like this is temporary: nobody's instance or volume.
 pub(super) fn is_temporary(name: &str) -> bool {
-    let digits = [Work::Export, Work::Restore].iter().find_map(|work| name.strip_prefix(work.prefix()));
+    let digits = [Work::Export, Work::Restore, Work::Transit].iter().find_map(|work| name.strip_prefix(work.prefix()));
     digits.is_some_and(|digits| digits.len() == 2 * DIGITS && digits.bytes().all(|byte| byte.is_ascii_hexdigit()))
 }
 

@@ -1,6 +1,7 @@
 //! What `holdall restore` brings back of Incus: two real servers, the real binary.
 #![allow(clippy::unwrap_used, reason = "a helper of tests may end the test")]
 
+mod export;
 mod rollback;
 #[path = "../support/mod.rs"]
 mod support;

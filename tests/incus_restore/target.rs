@@ -20,7 +20,6 @@ fn deleted_instance_and_its_volume_come_back_start_with_their_data_and_the_next_
         bench.source.exec("c1", "echo two >/root/file; echo two >/data/file; sync");
         bench.run(["backup"]).code(0);
         let before = bench.source.query("/1.0/instances/c1");
-        let replica = bench.target.query("/1.0/instances/c1");
         let (all, snapshots) = (all_of(&bench.source), bench.source.snapshots("default", "instance", "c1"));
         bench.source.incus(["delete", "-f", "c1"]);
         bench.source.incus(["storage", "volume", "delete", LOCAL, "v1"]);
@@ -56,17 +55,25 @@ fn deleted_instance_and_its_volume_come_back_start_with_their_data_and_the_next_
         bench.source.exec("c1", "echo three >/root/file; sync");
         bench.run(["backup"]).code(0);
         assert_eq!(bench.target.read_instance("c1", "/root/file"), "three\n");
+        let config = bench.target.query("/1.0/instances/c1")["config"].clone();
+        assert_eq!(config["user.holdall.point"], newest(&bench));
+        assert!(config["user.holdall.reseed"].is_null(), "{config}");
         assert_eq!(
-            bench.target.query("/1.0/instances/c1")["config"]["volatile.uuid"],
-            replica["config"]["volatile.uuid"]
+            bench.source.snapshots("default", "instance", "c1"),
+            bench.target.snapshots("default", "instance", "c1")
         );
         assert_eq!(bench.source.snapshots("default", "instance", "c1")[..2], snapshots);
+
+        // The first one makes the replicas anew, the second one goes on from there.
+        bench.source.exec("c1", "echo four >/data/file; sync");
+        bench.run(["backup"]).code(0).stderr_lacks("first time");
+        assert_eq!(bench.target.read_volume(LOCAL, "v1", "file"), "four\n");
 
         bench.source.incus(["stop", "c1"]);
         bench.source.incus(["delete", "c1"]);
         bench.run(["restore", &format!("{C1}@{first}"), "--from", "target"]).code(0);
         assert_eq!(bench.source.read_instance("c1", "/root/file"), "one\n");
-        assert_eq!(bench.source.snapshots("default", "instance", "c1").len(), 3);
+        assert_eq!(bench.source.snapshots("default", "instance", "c1").len(), 4);
     }
 }
 

@@ -11,7 +11,7 @@ use crate::commands::lock_source;
 use crate::incus::api::Role;
 use crate::incus::run::{self, Options};
 use crate::incus::select::{self, Selected, Selection};
-use crate::incus::{Replication, Servers, certificate, export};
+use crate::incus::{Replication, Servers, certificate, export, temporary};
 use crate::job::Job;
 use crate::report::{ItemReport, Outcome, Report, Saved};
 use crate::select::Selector;
@@ -108,6 +108,12 @@ impl Run<'_> {
         let told_before = report.items.len();
         for (id, error) in missing {
             self.add(report, &id, Outcome::Failed(error), Duration::ZERO)?;
+        }
+        if replication.config.export && !self.args.dry_run {
+            match temporary::sweep(servers, replication) {
+                Ok(lines) => lines.iter().for_each(|line| tracing::warn!("{}: {line}", job.id)),
+                Err(error) => report.errors.push(error.context(job.id.clone())),
+            }
         }
         let monitor = &*self.context.monitor;
         let mut told = Ok(());

@@ -16,7 +16,7 @@ use crate::error::{Annotate, ExitCode, chain};
 use crate::extract;
 use crate::incus::api::Server;
 use crate::incus::copy::Copy;
-use crate::incus::model::{Instance, Settings, Volume};
+use crate::incus::model::{Instance, Pool, Settings, Volume};
 use crate::incus::select::{Subject, list_pools};
 use crate::incus::temporary::{MARK, Temporary, Work};
 use crate::incus::{export, mark};
@@ -176,9 +176,7 @@ impl Anew<'_> {
             Origin::Source(snapshot) => {
                 export::copy(source, Work::Restore, &item, restore.subject, snapshot, &self.described)
             }
-            Origin::Target(..) => {
-                Temporary::make(source, Work::Restore, &item, restore.subject, |made| self.copy_back(made))
-            }
+            Origin::Target(server, replica, snapshot) => self.copy_back(&item, server, replica, snapshot),
             Origin::Store(saved) => {
                 Temporary::make(source, Work::Restore, &item, restore.subject, |made| self.import(saved, made))
             }
@@ -197,8 +195,36 @@ impl Anew<'_> {
     }
 
     /// Copies a replica with all its snapshots, and puts it back to the one that is wanted: what the replica has besides is of no point.
-    fn copy_back(&self, made: &Temporary) -> Result<()> {
-        let Origin::Target(server, replica, snapshot) = self.origin else { return Ok(()) };
+    fn copy_back(&self, item: &str, server: &Server, replica: &Subject, snapshot: &str) -> Result<Temporary> {
+        let source = self.restore.source;
+        let sent = match lent::is_on_btrfs(server, replica)? {
+            true => Some(lent::copy(server, Work::Transit, item, replica)?),
+            false => None,
+        };
+        let receive = |work| {
+            let from = sent.as_ref().map_or(replica, Temporary::subject);
+            Temporary::make(source, work, item, self.restore.subject, |made| self.receive(server, from, made))
+        };
+        let is_on_btrfs =
+            source.get::<Pool>(&["storage-pools", &self.pool]).map_or(true, |pool| pool.driver == "btrfs");
+        let made = match is_on_btrfs {
+            false => receive(Work::Restore)?,
+            true => {
+                let received = receive(Work::Transit)?;
+                let made = lent::copy(source, Work::Restore, item, received.subject())?;
+                received.end()?;
+                made
+            }
+        };
+        sent.map_or(Ok(()), Temporary::end)?;
+        let subject = made.subject();
+        let call = source.call("PUT", &subject.path(&[])).project(&subject.project);
+        let back = call.body(json!({"restore": snapshot})).run();
+        back.with_context(|| format!("put it back to {snapshot}"))?;
+        Ok(made)
+    }
+
+    fn receive(&self, server: &Server, from: &Subject, made: &Temporary) -> Result<()> {
         let subject = made.subject();
         let text = |key: &str| self.described[key].as_str().unwrap_or_default();
         let body = match &self.then {
@@ -233,19 +259,7 @@ impl Anew<'_> {
         };
         let task = self.restore.start_task();
         let to_pool = subject.pool.as_deref();
-        let lent = match lent::is_on_btrfs(server, replica)? {
-            true => Some(lent::lend(server, made.item(), replica)?),
-            false => None,
-        };
-        let sent = lent.as_ref().map_or(replica, Temporary::subject);
-        Copy { from: server, to: self.restore.source, mode, subject: sent, to_pool, refresh: false, body }
-            .run(&task.0)?;
-        if let Some(lent) = lent {
-            lent.end()?;
-        }
-        let call = self.restore.source.call("PUT", &subject.path(&[])).project(&subject.project);
-        let back = call.body(json!({"restore": snapshot})).run();
-        back.map(drop).with_context(|| format!("put it back to {snapshot}"))
+        Copy { from: server, to: self.restore.source, mode, subject: from, to_pool, refresh: false, body }.run(&task.0)
     }
 
     /// Has the source make it of the archive in the store.
