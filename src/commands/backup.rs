@@ -2,6 +2,8 @@
 //!
 //! Sources run one after another. What fails for one item is that item's outcome; only what concerns the whole run (configuration, store,
 //! lock) ends it. Whether an item is due is read from the store: there is no other state.
+//!
+//! It is longer than others, because the state of a run (arguments, store, report) is used in every part of it; what servers do among themselves is below.
 
 use std::fs;
 use std::sync::Arc;

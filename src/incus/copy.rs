@@ -161,3 +161,9 @@ pub fn has_no_common_base(error: &Error) -> bool {
         text.contains("no common base") || text.contains("guid mismatch")
     })
 }
+
+/// Whether a refresh failed because what the target has of the replica on its disk is not what its database says.
+pub fn is_damaged(error: &Error) -> bool {
+    let text = chain(error).to_lowercase();
+    ["not on storage", "not a btrfs subvolume", "file exists"].iter().any(|sign| text.contains(sign))
+}

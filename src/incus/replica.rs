@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::adapt::{self, Adapted};
 use super::api::{Server, is_not_found};
-use super::copy::{Copy, has_no_common_base, lacks_profile};
+use super::copy::{Copy, has_no_common_base, is_damaged, lacks_profile};
 use super::mark::{self, Mark};
 use super::model::{Instance, Settings, Volume};
 use super::select::{Selected, Subject};
@@ -189,12 +189,15 @@ impl Way<'_> {
             return reseed::replace(self.target, subject, anew);
         }
         self.bring(item, selected, snapshot, there, &adapted).map_err(|error| {
-            if !has_no_common_base(&error) {
+            let why = if has_no_common_base(&error) {
+                "No snapshot of the replica is one that the source has: the source was restored, or made anew."
+            } else if is_damaged(&error) {
+                "On the disk of the target the replica is not what Incus has noted of it."
+            } else {
                 return error;
-            }
+            };
             let hint = format!(
-                "No snapshot of the replica is one that the source has: the source was restored, or made anew. \
-                 `holdall backup {item} --reseed` copies it anew, and deletes the old replica after that."
+                "{why} `holdall backup {item} --reseed` copies it anew, and deletes the old replica after that."
             );
             hinted(error, hint)
         })

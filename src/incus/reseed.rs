@@ -1,6 +1,8 @@
 //! Makes a replica anew that cannot be refreshed any more: the old one is put aside, and deleted when the new one is whole; if it does not become so, the old
 //! one is put back. A run that is killed in between is put right by the next one.
 
+use std::path::PathBuf;
+
 use anyhow::{Context, Result};
 use serde_json::json;
 
@@ -10,6 +12,7 @@ use super::replica::{Copied, There, delete, users};
 use super::select::Subject;
 use super::target::Place;
 use crate::error::chain;
+use crate::source::{Problem, Severity};
 
 /// What the name of a replica that is put aside ends with.
 const ASIDE: &str = "-before-reseed";
@@ -28,8 +31,13 @@ pub(super) fn replace(target: &Server, subject: &Subject, anew: impl FnOnce() ->
     let users = detach(target, subject).context("take the old replica from the instances that have it")?;
     let renamed = rename(target, subject, &old).context("put the old replica aside");
     let done = renamed.and_then(|()| match anew() {
-        Ok(copied) => {
-            delete(target, &old).context("delete the old replica, which was put aside")?;
+        Ok(mut copied) => {
+            if let Err(error) = delete(target, &old) {
+                // The new one is whole; the next run tries again.
+                let error = format!("the old replica was put aside and cannot be deleted: {}", chain(&error));
+                let path = PathBuf::from(format!("/{}", old.name));
+                copied.problems.push(Problem { path, error, severity: Severity::Warning });
+            }
             Ok(copied)
         }
         Err(error) => Err(match delete(target, subject).and_then(|_| rename(target, &old, subject)) {
