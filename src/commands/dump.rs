@@ -8,6 +8,7 @@ use std::os::unix::ffi::OsStrExt;
 
 use anyhow::{Context as _, Result, anyhow};
 
+use super::places::explain_servers;
 use super::{Context, open_store};
 use crate::archive::{self, Archive, Sink};
 use crate::error::{Annotate, ExitCode};
@@ -31,7 +32,8 @@ pub struct DumpArgs {
 pub fn run(args: &DumpArgs, context: &Context) -> Result<ExitCode> {
     let config = context.config()?;
     let store = open_store(context, &config)?;
-    let chosen = Chosen::open(&store, &store.points()?, &args.spec)?;
+    let chosen = Chosen::open(&store, &store.points()?, &args.spec);
+    let chosen = chosen.map_err(|error| explain_servers(&config, &args.spec, error))?;
     let node = chosen.node()?;
     let path = printable(chosen.path().as_os_str());
     match node.node_type {

@@ -8,6 +8,7 @@ use anyhow::{Context as _, Result};
 use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 
+use super::places::explain_servers;
 use super::{Context, open_store};
 use crate::error::{Annotate, ExitCode, chain};
 use crate::extract::{Chosen, name};
@@ -56,7 +57,8 @@ pub fn run(args: &LsArgs, context: &Context) -> Result<ExitCode> {
         }
         None => {
             let store = open_store(context, &config)?;
-            entries(&Chosen::open(&store, &store.points()?, &args.spec)?, args.recursive)?
+            let chosen = Chosen::open(&store, &store.points()?, &args.spec);
+            entries(&chosen.map_err(|error| explain_servers(&config, &args.spec, error))?, args.recursive)?
         }
     };
     let readable = entries.filter_map(|entry| {

@@ -9,11 +9,11 @@ use anyhow::{Error, Result, anyhow};
 
 use super::{Context, known_among, open_store};
 use crate::config::{Config, SourceConfig};
-use crate::error::{ExitCode, chain, hints};
+use crate::error::{ExitCode, chain, hinted, hints};
 use crate::incus::Replication;
 use crate::incus::api::{Role, Server};
 use crate::incus::timeline::{Found, ServerTimeline};
-use crate::select::{self, Selector};
+use crate::select::{self, PointSpec, Selector};
 use crate::store::Store;
 use crate::store::locks::{Held, Purpose};
 use crate::timeline::{Place, Point, Timeline, pin_common};
@@ -156,6 +156,20 @@ impl Places {
 pub fn tell(error: &Error) {
     let hints: String = hints(error).iter().map(|hint| format!("; hint: {hint}")).collect();
     tracing::error!("{}{hints}", chain(error));
+}
+
+/// Says of an item of Incus that is not in the store where its files are.
+pub fn explain_servers(config: &Config, spec: &str, error: Error) -> Error {
+    let parsed = PointSpec::parse(spec).ok();
+    let Some(selector) = parsed.as_ref().and_then(PointSpec::selector) else { return error };
+    if !selector.starts_with("incus.") || replications(config, &[selector.to_owned()]).is_empty() {
+        return error;
+    }
+    let hint = format!(
+        "Only what the store has can be looked into: `export = true` saves instances and volumes there. \
+         From a server: holdall restore {selector} --to DIR."
+    );
+    hinted(error, hint)
 }
 
 /// Whether something is configured that only a store can keep.

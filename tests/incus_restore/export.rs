@@ -143,3 +143,13 @@ fn export_that_was_killed_is_swept_by_the_next_run_and_is_no_item() {
     bench.run(["backup", V1]).code(0);
     assert_eq!(left(&bench.source), Vec::<String>::new());
 }
+
+#[test]
+fn item_that_is_only_on_servers_cannot_be_looked_into_and_the_error_says_how_to_get_at_it() {
+    let bench = Bench::with(ALL);
+    bench.source.launch("c1", &[]);
+    bench.run(["backup"]).code(0);
+    for command in ["ls", "dump"] {
+        bench.run([command, C1]).code_among(&[1, 2]).stderr_has("export = true").stderr_has("--to DIR");
+    }
+}

@@ -119,8 +119,9 @@ pub(super) fn body(then: &Instance, settled: &Settled) -> Value {
 /// The configuration of a volume that is back: how its files are shifted is known of what was made.
 pub(super) fn volume(then: &Volume, now: &Settings) -> Settings {
     let keys = then.config.iter().filter(|(key, value)| {
-        // Without a limit is what a copy says for none.
-        !is_volatile(key) && !key.starts_with(mark::KEYS) && !(key.as_str() == "size" && value.as_str() == "0")
+        // That is what a copy says for no limit.
+        let is_unlimited = key.as_str() == "size" && value.as_str() == "0";
+        !is_volatile(key) && !key.starts_with(mark::KEYS) && !is_unlimited
     });
     let now = now.iter().filter(|(key, _)| is_volatile(key));
     keys.chain(now).map(|(key, value)| (key.clone(), value.clone())).collect()
