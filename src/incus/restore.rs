@@ -155,7 +155,7 @@ impl Drop for Watched {
     }
 }
 
-/// What an instance was when a snapshot was made, out of what [`export`] says of it.
+/// What an instance was when a snapshot was made, out of what [`super::export`] says of it.
 fn instance_of(described: &Value) -> Result<Instance> {
     serde_json::from_value(described.clone()).context("understand what the server said of the instance")
 }
