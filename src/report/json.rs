@@ -29,7 +29,7 @@ pub fn progress_json(item: &str, done: u64, total: Option<u64>, files: u64, elap
     Line { r#type: "progress", item, done, total, files, seconds: seconds(elapsed) }
 }
 
-/// `{"type":"item","item","outcome","snapshot","time",…,"problems":[{"path","error"}],"error","hint","copied"}`
+/// `{"type":"item","item","outcome","snapshot","time",…,"problems":[{"path","error"}],"error","hint"}`, and `"copied"` for what servers did among themselves.
 ///
 /// `error` says why an item failed, or why its source is away.
 pub fn item_json(report: &ItemReport) -> impl Serialize {
@@ -50,6 +50,7 @@ pub fn item_json(report: &ItemReport) -> impl Serialize {
         problems: Vec<ProblemJson<'a>>,
         error: Option<String>,
         hint: Option<String>,
+        #[serde(skip_serializing_if = "Option::is_none")]
         copied: Option<CopiedJson>,
     }
     let nothing = Saved::default();
@@ -218,7 +219,7 @@ mod tests {
             concat!(
                 r#"{"type":"item","item":"files.host","outcome":"incomplete","snapshot":"a1b2c3d4","time":"2026-02-05T11:59:00Z","#,
                 r#""files_new":1,"files_changed":2,"files_unmodified":3,"bytes_processed":4,"bytes_added":5,"bytes_stored":6,"#,
-                r#""seconds":4.2,"problems":[{"path":"/a\\n\\xff","error":"permission denied"}],"error":null,"hint":null,"copied":null}"#
+                r#""seconds":4.2,"problems":[{"path":"/a\\n\\xff","error":"permission denied"}],"error":null,"hint":null}"#
             )
         );
     }
@@ -228,7 +229,7 @@ mod tests {
         let error =
             Err::<(), _>(anyhow!("no such file")).hint("inner").context("list \"/etc\"").hint("outer").unwrap_err();
         let expected = format!(
-            r#"{{"type":"item","item":"files.host","outcome":"failed","snapshot":null,"time":null,{NUMBERS},"seconds":4.2,"problems":[],"error":"list \"/etc\": no such file","hint":"outer\ninner","copied":null}}"#
+            r#"{{"type":"item","item":"files.host","outcome":"failed","snapshot":null,"time":null,{NUMBERS},"seconds":4.2,"problems":[],"error":"list \"/etc\": no such file","hint":"outer\ninner"}}"#
         );
         assert_eq!(item(Outcome::Failed(error)), expected);
     }
@@ -237,7 +238,7 @@ mod tests {
     fn away_says_why_and_not_due_is_no_error() {
         let expected = |outcome: &str, error: &str| {
             format!(
-                r#"{{"type":"item","item":"files.host","outcome":"{outcome}","snapshot":null,"time":null,{NUMBERS},"seconds":4.2,"problems":[],"error":{error},"hint":null,"copied":null}}"#
+                r#"{{"type":"item","item":"files.host","outcome":"{outcome}","snapshot":null,"time":null,{NUMBERS},"seconds":4.2,"problems":[],"error":{error},"hint":null}}"#
             )
         };
         assert_eq!(item(Outcome::Away("not home".into())), expected("away", r#""not home""#));
