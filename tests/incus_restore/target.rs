@@ -78,6 +78,38 @@ fn deleted_instance_and_its_volume_come_back_start_with_their_data_and_the_next_
 }
 
 #[test]
+fn replica_that_a_broken_refresh_has_damaged_gives_back_its_last_whole_point() {
+    let bench = Bench::without_store(ALL);
+    bench.source.volume(LOCAL, "v1", "echo one >file");
+    bench.source.create("c1", &[]);
+    bench.source.incus(["storage", "volume", "attach", LOCAL, "v1", "c1", "/data"]);
+    bench.source.incus(["start", "c1"]);
+    bench.source.exec("c1", "echo one >/root/file; sync");
+    bench.run(["backup"]).code(0);
+    // What a refresh that fails late leaves on btrfs: the snapshots, and nothing in their midst.
+    let subvolumes = bench.target.dir().join("storage-pools").join(LOCAL);
+    for subvolume in ["containers/c1", "custom/default_v1"] {
+        let subvolume = subvolumes.join(subvolume);
+        btrfs(["property", "set", "-f", "-ts"], &subvolume, &["ro", "false"]);
+        btrfs(["subvolume", "delete"], &subvolume, &[]);
+    }
+    bench.target.incus(["config", "set", "c1", "user.holdall.copying=IAB_20991231-000000"]);
+    bench.target.incus(["storage", "volume", "set", LOCAL, "v1", "user.holdall.copying=IAB_20991231-000000"]);
+    bench.source.incus(["delete", "-f", "c1"]);
+    bench.source.incus(["storage", "volume", "delete", LOCAL, "v1"]);
+
+    bench.run(["restore", V1, "--from", "target"]).code(0);
+    bench.run(["restore", C1, "--from", "target"]).code(0);
+    bench.source.incus(["start", "c1"]);
+    assert_eq!(bench.source.exec("c1", "cat /root/file /data/file"), "one\none");
+}
+
+fn btrfs<const N: usize>(words: [&str; N], subvolume: &std::path::Path, more: &[&str]) {
+    let done = std::process::Command::new("btrfs").args(words).arg(subvolume).args(more).output().unwrap();
+    assert!(done.status.success(), "{done:?}");
+}
+
+#[test]
 fn replica_comes_back_beside_the_original_and_never_over_it() {
     let bench = Bench::without_store(ALL);
     bench.source.launch("c1", &[]);

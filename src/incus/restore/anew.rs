@@ -194,10 +194,13 @@ impl Anew<'_> {
         }
     }
 
-    /// Copies a replica with all its snapshots, and puts it back to the one that is wanted: what the replica has besides is of no point.
+    /// Copies a replica with all its snapshots, and puts it back to the one that is wanted: what the replica has besides is of no point. Of one whose last
+    /// copy was broken off only that snapshot is sure to be there: what Incus had begun to replace may be gone.
     fn copy_back(&self, item: &str, server: &Server, replica: &Subject, snapshot: &str) -> Result<Temporary> {
         let source = self.restore.source;
+        let is_whole = !lent::is_broken_off(server, replica)?;
         let sent = match lent::is_on_btrfs(server, replica)? {
+            _ if !is_whole => Some(export::copy(server, Work::Transit, item, replica, snapshot, &self.described)?),
             true => Some(lent::copy(server, Work::Transit, item, replica)?),
             false => None,
         };
@@ -217,6 +220,9 @@ impl Anew<'_> {
             }
         };
         sent.map_or(Ok(()), Temporary::end)?;
+        if !is_whole {
+            return Ok(made);
+        }
         let subject = made.subject();
         let call = source.call("PUT", &subject.path(&[])).project(&subject.project);
         let back = call.body(json!({"restore": snapshot})).run();
@@ -324,7 +330,7 @@ impl Anew<'_> {
 /// Has the next backup make the replica anew, where the snapshots that came back have nothing by which the two servers would know them for the same. Nothing is
 /// lost by that: all that the replica has is on the source now.
 fn ask_for_reseed(server: &Server, replica: &Subject) -> Result<()> {
-    if !lent::is_on_btrfs(server, replica)? {
+    if !lent::is_broken_off(server, replica)? && !lent::is_on_btrfs(server, replica)? {
         return Ok(());
     }
     let body = json!({"config": {mark::RESEED: "true"}});

@@ -14,7 +14,8 @@ use serde_json::{Map, Value, json};
 
 use super::settle;
 use crate::incus::api::Server;
-use crate::incus::model::{Instance, Pool, Volume};
+use crate::incus::mark::Mark;
+use crate::incus::model::{Instance, Pool, Settings, Volume};
 use crate::incus::select::Subject;
 use crate::incus::temporary::{MARK, Temporary, Work};
 
@@ -30,6 +31,17 @@ pub(super) fn is_on_btrfs(server: &Server, subject: &Subject) -> Result<bool> {
     };
     // A client that is restricted to a project may not be told.
     Ok(server.get::<Pool>(&["storage-pools", &pool]).map_or(true, |pool| matches!(pool.driver.as_str(), "btrfs" | "")))
+}
+
+/// Whether the last copy of a replica was broken off.
+pub(super) fn is_broken_off(server: &Server, replica: &Subject) -> Result<bool> {
+    #[derive(Default, serde::Deserialize)]
+    #[serde(default)]
+    struct Marked {
+        config: Option<Settings>,
+    }
+    let marked: Marked = server.call("GET", &replica.path(&[])).project(&replica.project).get()?;
+    Ok(Mark::of(&marked.config.unwrap_or_default()).copying.is_some())
 }
 
 /// Makes a copy of something for an item.
