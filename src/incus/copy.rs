@@ -167,3 +167,8 @@ pub fn is_damaged(error: &Error) -> bool {
     let text = chain(error).to_lowercase();
     ["not on storage", "not a btrfs subvolume", "file exists"].iter().any(|sign| text.contains(sign))
 }
+
+/// Whether a refresh failed because Incus sends what is new on btrfs in the order of the names, in which a snapshot may come before the one that it was made after.
+pub fn is_out_of_order(error: &Error) -> bool {
+    chain(error).to_lowercase().contains("cannot find parent subvolume")
+}

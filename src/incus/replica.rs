@@ -1,11 +1,13 @@
 //! What a replica on the target has to be before it may be written to, and how it is brought up to a snapshot of the source.
 
+use std::collections::BTreeSet;
+
 use anyhow::{Context, Result, anyhow};
 use serde_json::{Value, json};
 
 use super::adapt::{self, Adapted};
 use super::api::{Server, is_not_found};
-use super::copy::{Copy, has_no_common_base, is_damaged, lacks_profile};
+use super::copy::{Copy, has_no_common_base, is_damaged, is_out_of_order, lacks_profile};
 use super::mark::{self, Mark};
 use super::model::{Instance, Settings, Volume};
 use super::select::{Selected, Subject};
@@ -70,6 +72,14 @@ impl<'p> There<'p> {
             Self::Nothing => None,
             Self::Instance(instance) => Some(&instance.config),
             Self::Volume(volume) => Some(&volume.config),
+        }
+    }
+
+    fn snapshots(self) -> BTreeSet<&'p str> {
+        match self {
+            Self::Nothing => BTreeSet::new(),
+            Self::Instance(instance) => instance.snapshots.iter().map(|snapshot| snapshot.name.as_str()).collect(),
+            Self::Volume(volume) => volume.snapshots.iter().map(|snapshot| snapshot.name.as_str()).collect(),
         }
     }
 
@@ -158,6 +168,23 @@ impl Way<'_> {
         }
     }
 
+    /// The point that a replica has, when it lacks snapshots that somebody else has made and that are called so that they sort behind `next`: one refresh for
+    /// those, and one for the next snapshot, does what one for both cannot on btrfs, see [`is_out_of_order`].
+    pub(crate) fn lags(&self, item: &str, selected: &Selected, place: &Place, next: &str) -> Option<String> {
+        let (mark, there) = (There::of(&selected.subject, place).mark(), There::of(&selected.subject, place));
+        let is_anew = self.reseed || there.config().is_some_and(|config| config.contains_key(mark::RESEED));
+        if is_anew || mark.source != Some(mark::source(item, self.fingerprint)) {
+            return None;
+        }
+        let known = there.snapshots();
+        let here = match (&selected.instance, &selected.volume) {
+            (Some(own), _) => There::Instance(own).snapshots(),
+            (None, own) => own.as_ref().map(|own| There::Volume(own).snapshots()).unwrap_or_default(),
+        };
+        let is_behind = |name: &&str| *name > next && !known.contains(name);
+        mark.point.filter(|_| here.iter().any(is_behind))
+    }
+
     /// How the copy has to look.
     pub(crate) fn adapted(&self, selected: &Selected, place: &Place) -> Result<Adapted> {
         let replica = match There::of(&selected.subject, place) {
@@ -193,6 +220,8 @@ impl Way<'_> {
                 "No snapshot of the replica is one that the source has: the source was restored, or made anew."
             } else if is_damaged(&error) {
                 "On the disk of the target the replica is not what Incus has noted of it."
+            } else if is_out_of_order(&error) {
+                "Incus sends new snapshots of btrfs in the order of their names, and these were made in another one: give your own ones names that sort as they were made."
             } else {
                 return error;
             };

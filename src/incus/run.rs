@@ -218,6 +218,7 @@ impl<'r> Run<'r> {
                 ready.map_err(|error| told(place, Outcome::Failed(error), Duration::ZERO)).is_ok()
             });
         }
+        self.catch_up(&mut due, &snapshot::name(now), monitor, &mut told);
         let begun = Instant::now();
         let chosen: Vec<Selected> = due.iter().map(|place| self.items[*place].clone()).collect();
         let snapshots = snapshot::make(&self.servers.source, &chosen, now, self.replication.config.stop_timeout);
@@ -236,6 +237,28 @@ impl<'r> Run<'r> {
             arrived.into_iter().for_each(|place| self.has_arrived(place));
         }
         snapshots.errors
+    }
+
+    /// Brings replicas up to the snapshots of others that have to be there before the next one, called `next`, is made. Takes out of `due` what fails.
+    fn catch_up(
+        &self,
+        due: &mut Vec<usize>,
+        next: &str,
+        monitor: &dyn Monitor,
+        told: &mut impl FnMut(usize, Outcome, Duration),
+    ) {
+        let Some(target) = &self.servers.target else { return };
+        let way = self.way(target, monitor);
+        due.sort_by_key(|place| self.items[*place].instance.is_some());
+        due.retain(|&place| {
+            let (item, begun) = (&self.items[place], Instant::now());
+            let id = self.id(item);
+            let caught_up = self.place(item).and_then(|there| match way.lags(&id, item, there, next) {
+                Some(point) => way.copy(&id, item, &point, there).map(drop),
+                None => Ok(()),
+            });
+            caught_up.map_err(|error| told(place, Outcome::Failed(error), begun.elapsed())).is_ok()
+        });
     }
 
     /// Copies items, some at a time; answers those that arrived.

@@ -111,7 +111,7 @@ fn instances(source: &Server, project: &IncusProject, missing: &mut Vec<Missing>
     if project.instances.is_empty() {
         return Ok(Vec::new());
     }
-    let there = list_instances(source, &project.name)?;
+    let there = list_with_snapshots(source, &project.name)?;
     for wanted in project.instances.iter().map(|entry| &entry.name) {
         let error =
             must_be_there(wanted, "instance", there.iter().map(|instance| instance.name.as_str()), project).err();

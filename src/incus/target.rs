@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::api::{Server, is_not_found};
 use super::mark;
 use super::model::{Devices, Instance, Network, Profile, Settings, Volume};
-use super::select::{list_instances, list_pools, volumes_of};
+use super::select::{list_pools, list_with_snapshots, volumes_of};
 use crate::error::hinted;
 
 /// What a project of the target has.
@@ -50,7 +50,7 @@ impl Place {
         profiles.retain(|profile| !profile.config.contains_key(mark::PLACEHOLDER));
         let networks: Vec<Network> = list(target, "networks", project)?;
         let pools = list_pools(target, &[project])?;
-        let instances = list_instances(target, project)?;
+        let instances = list_with_snapshots(target, project)?;
         let mut volumes = BTreeMap::new();
         for pool in &pools {
             let there = volumes_of(target, project, pool)?;
