@@ -85,11 +85,15 @@ fn kind_that_cannot_be_looked_for_is_refused() {
     let home = home(&[]);
     for (kind, error, hint) in [
         ("sshd", "there is no kind of source called `sshd`", "hint: Did you mean `ssh`?"),
-        ("zzz", "there is no kind of source called `zzz`", "hint: `holdall discover` looks for: ssh, docker, compose."),
+        (
+            "zzz",
+            "there is no kind of source called `zzz`",
+            "hint: `holdall discover` looks for: ssh, docker, compose, incus.",
+        ),
         (
             "ios",
             "this version of holdall does not look for `ios`",
-            "hint: `holdall discover` looks for: ssh, docker, compose.",
+            "hint: `holdall discover` looks for: ssh, docker, compose, incus.",
         ),
     ] {
         let output = discover(home.path(), &["ssh", kind]);

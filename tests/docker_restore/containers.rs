@@ -32,13 +32,15 @@ impl Drop for Networks<'_> {
     }
 }
 
-/// What the engine says of a container.
+/// What the engine says of a container or an image.
 ///
 /// The engine lists mounts in another order each time it is asked.
 fn inspected(engine: &Dockerd, name: &str) -> Value {
     let mut all: Value = serde_json::from_str(&engine.docker(["inspect", name])).unwrap();
     let mut said = all[0].take();
-    said["Mounts"].as_array_mut().unwrap().sort_by_key(|mount| mount["Destination"].as_str().unwrap().to_owned());
+    if let Some(mounts) = said["Mounts"].as_array_mut() {
+        mounts.sort_by_key(|mount| mount["Destination"].as_str().unwrap().to_owned());
+    }
     said
 }
 
