@@ -2,13 +2,13 @@
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
-use std::process::Command;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
 
 use crate::setup::{Setup, trusted, unused_tokens};
+use crate::support::incus_bench::make_identity;
 
 #[test]
 fn token_that_has_ended_is_refused_before_anything_is_sent_or_made() {
@@ -172,20 +172,7 @@ fn certificate_that_ends_within_thirty_days_is_told_of_when_onboarding_and_in_ea
     let setup = Setup::new();
     let [source, target] = [setup.token(&setup.source, &[]), setup.token(&setup.target, &[])];
     fs::create_dir_all(setup.credentials()).unwrap();
-    let mut openssl = Command::new("openssl");
-    openssl.args([
-        "req",
-        "-x509",
-        "-newkey",
-        "ec",
-        "-pkeyopt",
-        "ec_paramgen_curve:secp384r1",
-        "-nodes",
-        "-subj",
-        "/CN=old",
-    ]);
-    openssl.args(["-days", "29", "-keyout", "client.key", "-out", "client.crt"]).current_dir(setup.credentials());
-    assert!(openssl.output().unwrap().status.success());
+    make_identity(&setup.credentials(), 29);
     let warning = "client.crt ends in 28 days, on ";
     setup.onboard(&["--source-token-file", &source, "--target-token-file", &target]).code(0).stderr_has(warning);
     setup.env.run(["backup"]).code(0).stderr_has(warning).stderr_has("run `holdall onboard incus lab` with them");

@@ -2,7 +2,7 @@
 
 use std::ffi::OsStr;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use super::env::TestEnv;
@@ -20,6 +20,15 @@ pub struct Bench {
     pub target: Incusd,
 }
 
+/// Makes `client.key` and `client.crt` in a directory, which end after so many days.
+pub fn make_identity(directory: &Path, days: u32) {
+    let mut openssl = Command::new("openssl");
+    openssl.args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:secp384r1", "-nodes"]);
+    openssl.args(["-subj", "/CN=holdall", "-keyout", "client.key", "-out", "client.crt"]);
+    let done = openssl.args(["-days", &days.to_string()]).current_dir(directory).output().unwrap();
+    assert!(done.status.success(), "{done:?}");
+}
+
 impl Bench {
     /// Both servers trust the environment's key; nothing is configured yet.
     pub fn new() -> Self {
@@ -27,21 +36,8 @@ impl Bench {
         let env = TestEnv::new();
         let bench = Self { env, source, target };
         fs::create_dir_all(bench.credentials().join("servers")).unwrap();
-        let (certificate, key) = (bench.credentials().join("client.crt"), bench.credentials().join("client.key"));
-        let mut openssl = Command::new("openssl");
-        openssl.args([
-            "req",
-            "-x509",
-            "-newkey",
-            "ec",
-            "-pkeyopt",
-            "ec_paramgen_curve:secp384r1",
-            "-nodes",
-            "-days",
-            "3650",
-        ]);
-        openssl.args(["-subj", "/CN=holdall"]).arg("-keyout").arg(&key).arg("-out").arg(&certificate);
-        assert!(openssl.output().unwrap().status.success());
+        make_identity(&bench.credentials(), 3650);
+        let certificate = bench.credentials().join("client.crt");
         for server in [&bench.source, &bench.target] {
             server.incus([OsStr::new("config"), "trust".as_ref(), "add-certificate".as_ref(), certificate.as_os_str()]);
             let pinned = bench.credentials().join(format!("servers/127.0.0.1_{}.pem", server.port()));
