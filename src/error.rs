@@ -104,6 +104,12 @@ pub fn chain(error: &Error) -> String {
     text
 }
 
+/// Logs an error with its hints, where no caller is left who could be told.
+pub fn complain(error: &Error) {
+    let hints = hints(error).join(" ");
+    tracing::error!("{}{}{hints}", chain(error), if hints.is_empty() { "" } else { "; hint: " });
+}
+
 /// Whether an error is of this type, or was caused by one that is.
 pub fn is_caused_by<E: std::error::Error + 'static>(error: &Error) -> bool {
     cause::<E>(error).is_some()

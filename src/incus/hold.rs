@@ -16,7 +16,7 @@ use super::mark;
 use super::model::Instance;
 use super::select::Subject;
 use crate::cleanup::{self, Guard};
-use crate::error::{chain, hinted, hints};
+use crate::error::{chain, complain, hinted};
 
 /// How much longer than it was given a server may take to say that an instance did not stop.
 const GRACE: Duration = Duration::from_secs(30);
@@ -189,11 +189,6 @@ impl Stopped {
             thread::sleep(BUSY_RETRY);
         }
     }
-}
-
-fn complain(error: &Error) {
-    let hints = hints(error).join(" ");
-    tracing::error!("{}{}{hints}", chain(error), if hints.is_empty() { "" } else { "; hint: " });
 }
 
 /// What tells this start of this generation of an instance from all others.

@@ -171,9 +171,9 @@ impl Way<'_> {
     /// The point that a replica has, when it lacks snapshots that somebody else has made and that are called so that they sort behind `next`: one refresh for
     /// those, and one for the next snapshot, does what one for both cannot on btrfs, see [`is_out_of_order`].
     pub(crate) fn lags(&self, item: &str, selected: &Selected, place: &Place, next: &str) -> Option<String> {
-        let (mark, there) = (There::of(&selected.subject, place).mark(), There::of(&selected.subject, place));
-        let is_anew = self.reseed || there.config().is_some_and(|config| config.contains_key(mark::RESEED));
-        if is_anew || mark.source != Some(mark::source(item, self.fingerprint)) {
+        let there = There::of(&selected.subject, place);
+        let mark = there.mark();
+        if self.makes_anew(there) || mark.source != Some(mark::source(item, self.fingerprint)) {
             return None;
         }
         let known = there.snapshots();
@@ -183,6 +183,11 @@ impl Way<'_> {
         };
         let is_behind = |name: &&str| *name > next && !known.contains(name);
         mark.point.filter(|_| here.iter().any(is_behind))
+    }
+
+    /// Whether what is there is replaced and not refreshed: it was asked for, or the original was brought back from it.
+    fn makes_anew(&self, there: There<'_>) -> bool {
+        self.reseed || there.config().is_some_and(|config| config.contains_key(mark::RESEED))
     }
 
     /// How the copy has to look.
@@ -210,8 +215,7 @@ impl Way<'_> {
             there = There::Nothing;
         }
         let adapted = self.adapted(selected, place)?;
-        let was_brought_back = there.config().is_some_and(|config| config.contains_key(mark::RESEED));
-        if (self.reseed || was_brought_back) && !matches!(there, There::Nothing) {
+        if self.makes_anew(there) && !matches!(there, There::Nothing) {
             let anew = || self.bring(item, selected, snapshot, There::Nothing, &adapted);
             return reseed::replace(self.target, subject, anew);
         }

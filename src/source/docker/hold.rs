@@ -13,7 +13,7 @@ use anyhow::{Error, Result};
 use super::engine::{self, Container, Engine};
 use crate::cleanup::{self, Guard};
 use crate::config::HoldConfig;
-use crate::error::{chain, hints};
+use crate::error::complain;
 use crate::monitor::Monitor;
 
 mod back;
@@ -182,11 +182,6 @@ pub(crate) fn say_in_dry_run(item: &str, held: &[String], all: &[Container], mon
     let names = all.iter().filter(|container| held.contains(&container.id));
     let names: Vec<&str> = names.map(|container| container.name.as_str()).collect();
     monitor.say(&format!("{item}: nothing is held in a dry run; else it would be {}", names.join(", ")));
-}
-
-fn complain(error: &Error) {
-    let hints = hints(error).join(" ");
-    tracing::error!("{}{}{hints}", chain(error), if hints.is_empty() { "" } else { "; hint: " });
 }
 
 /// Whether a killed run of this source may have left something held: there is something to [`mend`], or a run is under way.
