@@ -16,6 +16,7 @@ mod docker;
 pub mod edit;
 mod file;
 mod incus;
+mod ios;
 pub mod locate;
 mod problem;
 mod strict;
@@ -25,6 +26,7 @@ pub use self::docker::{
     ComposeConfig, ContainerDump, DockerConfig, EngineConfig, Hold, HoldConfig, NameGlob, ReadFrom, TlsFiles,
 };
 pub use self::incus::{CopyMode, IncusConfig, IncusInstances, IncusProject, IncusVolumes};
+pub use self::ios::{Connect, IosConfig};
 pub(crate) use self::problem::nearest;
 pub(crate) use self::validate::{check_exclude, check_name};
 
@@ -139,6 +141,8 @@ pub enum SourceConfig {
     Compose(Box<ComposeConfig>),
     /// `[incus.NAME]`
     Incus(Box<IncusConfig>),
+    /// `[ios.NAME]`
+    Ios(Box<IosConfig>),
 }
 
 impl SourceConfig {
@@ -150,6 +154,7 @@ impl SourceConfig {
             Self::Docker(docker) => &docker.common,
             Self::Compose(compose) => &compose.common,
             Self::Incus(incus) => &incus.common,
+            Self::Ios(ios) => &ios.common,
         }
     }
 
@@ -161,6 +166,7 @@ impl SourceConfig {
             Self::Docker(_) => "docker",
             Self::Compose(_) => "compose",
             Self::Incus(_) => "incus",
+            Self::Ios(_) => "ios",
         }
     }
 

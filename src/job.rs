@@ -12,6 +12,7 @@ use crate::source::Source;
 use crate::source::compose::Compose;
 use crate::source::docker::Docker;
 use crate::source::files::Files;
+use crate::source::ios::Ios;
 use crate::source::ssh::Ssh;
 use crate::store::local_path;
 
@@ -41,6 +42,7 @@ impl Job {
             SourceConfig::Ssh(ssh) => Driver::Source(Box::new(Ssh::new(ssh)?)),
             SourceConfig::Docker(docker) => Driver::Source(Box::new(Docker::new(docker, never))),
             SourceConfig::Compose(compose) => Driver::Source(Box::new(Compose::new(compose, never)?)),
+            SourceConfig::Ios(ios) => Driver::Source(Box::new(Ios::new(ios, file))),
             SourceConfig::Incus(incus) => Driver::Replication(Box::new(Replication::new(incus, file))),
         };
         Ok(Self { id: config.id(), common: config.common().clone(), driver })
@@ -104,6 +106,10 @@ fn never_saved(config: &Config) -> Vec<PathBuf> {
             }
             SourceConfig::Docker(docker) => never.extend(docker.engine.tls.as_ref().map(|tls| tls.key.clone())),
             SourceConfig::Compose(compose) => never.extend(compose.engine.tls.as_ref().map(|tls| tls.key.clone())),
+            SourceConfig::Ios(ios) => {
+                never.push(Ios::new(ios, &config.file).credentials().to_path_buf());
+                never.extend(ios.encryption_password.iter().filter_map(Secret::path).map(Path::to_path_buf));
+            }
             SourceConfig::Incus(incus) => {
                 never.push(Replication::new(incus, &config.file).credentials.identity_files().1)
             }

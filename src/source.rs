@@ -21,6 +21,7 @@ pub mod docker;
 mod failure;
 pub mod files;
 mod globs;
+pub mod ios;
 pub(crate) mod parts;
 pub mod ssh;
 mod stream;

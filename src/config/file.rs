@@ -10,7 +10,7 @@ use serde::Deserialize;
 use toml::Spanned;
 
 /// Tables that the documentation names and this version does not read yet.
-pub(super) const LATER: [&str; 4] = ["ios", "mirror", "notify.mail", "notify.metrics"];
+pub(super) const LATER: [&str; 3] = ["mirror", "notify.mail", "notify.metrics"];
 
 /// The whole file.
 #[derive(Debug, Default, Deserialize)]
@@ -24,6 +24,7 @@ pub(super) struct File {
     pub docker: BTreeMap<Spanned<String>, DockerTable>,
     pub compose: BTreeMap<Spanned<String>, ComposeTable>,
     pub incus: BTreeMap<Spanned<String>, IncusTable>,
+    pub ios: BTreeMap<Spanned<String>, IosTable>,
 }
 
 /// `[store]`
@@ -232,4 +233,21 @@ pub(super) struct IncusInstancesTable {
 pub(super) struct IncusVolumesTable {
     pub name: Option<Spanned<String>>,
     pub pool: Option<Spanned<String>>,
+}
+
+/// `[ios.NAME]`
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case", expecting = "a table")]
+pub(super) struct IosTable {
+    pub udid: Option<Spanned<String>>,
+    pub connect: Option<Spanned<String>>,
+    pub address: Option<Spanned<String>>,
+    pub credentials: Option<Spanned<String>>,
+    pub encryption_password_file: Option<Spanned<String>>,
+    pub encryption_password_command: Option<Spanned<Vec<String>>>,
+    pub staging: Option<Spanned<String>>,
+    pub idle_timeout: Option<Spanned<String>>,
+    pub every: Option<Spanned<String>>,
+    pub max_age: Option<Spanned<String>>,
+    pub allow_empty: bool,
 }

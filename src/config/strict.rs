@@ -189,7 +189,6 @@ web = 3
     fn table_of_a_later_version_is_not_just_unknown() {
         let later = "this version of holdall does not know this table yet; remove it, or upgrade";
         assert_eq!(problems("[notify.mail]\nx = 1"), [format!("1: notify.mail: {later}")]);
-        assert_eq!(problems("[ios.pi]\nx = 1"), [format!("1: ios: {later}")]);
         assert_eq!(problems("[[mirror]]\nx = 1"), [format!("1: mirror: {later}")]);
     }
 

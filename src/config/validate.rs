@@ -22,6 +22,7 @@ mod compose;
 mod docker;
 mod engine;
 mod incus;
+mod ios;
 mod retention;
 mod shared;
 mod sources;

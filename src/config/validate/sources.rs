@@ -3,7 +3,7 @@
 use toml::Spanned;
 
 use super::shared::Shared;
-use super::{compose, docker, incus, ssh};
+use super::{compose, docker, incus, ios, ssh};
 use crate::config::file::{File, FilesTable};
 use crate::config::problem::Collector;
 use crate::config::strict::Removed;
@@ -21,7 +21,8 @@ impl Names {
         let docker = written.docker.keys().map(|name| ("docker", name));
         let compose = written.compose.keys().map(|name| ("compose", name));
         let incus = written.incus.keys().map(|name| ("incus", name));
-        Self::of(files.chain(ssh).chain(docker).chain(compose).chain(incus), problems)
+        let ios = written.ios.keys().map(|name| ("ios", name));
+        Self::of(files.chain(ssh).chain(docker).chain(compose).chain(incus).chain(ios), problems)
     }
 
     fn of<'n>(kinds: impl Iterator<Item = (&'static str, &'n Spanned<String>)>, problems: &mut Collector) -> Self {
@@ -85,6 +86,9 @@ pub(super) fn check(written: &File, removed: &Removed, problems: &mut Collector)
     }
     for (name, table) in &written.incus {
         sources.push(SourceConfig::Incus(Box::new(incus::check(name, table, removed, problems))));
+    }
+    for (name, table) in &written.ios {
+        sources.push(SourceConfig::Ios(Box::new(ios::check(name, table, removed, problems))));
     }
     sources
 }
