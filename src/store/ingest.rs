@@ -9,6 +9,8 @@
 //!               directories, from the bottom up ──trees──────────────────────────────┘
 //! ```
 //!
+//! A source that does not know yet where its contents belong leaves them here first ([`Engine::deposit`]): the same workers, without the assembler.
+//!
 //! It writes what restic writes: blobs in packs, trees as JSON, indexes; any restic reads, checks, prunes and goes on with it. Why it is ours: rustic_core's
 //! archiver logs what a source could not give and saves all the same, opens files in an order of its own, and is slow.
 //!
