@@ -1,0 +1,3 @@
+//! A virtual iPhone.
+
+pub mod backup;
