@@ -15,7 +15,21 @@ use crate::extract::{Extracted, RestoreOptions};
 use crate::monitor::Monitor;
 use crate::store::SavedTree;
 
+mod bus;
+mod certificate;
+mod find;
+mod heartbeat;
+mod link;
+mod lockdown;
+mod mdns;
+mod muxer;
 mod phone;
+mod record;
+mod refused;
+mod tls;
+mod watched;
+mod way;
+mod wire;
 
 use phone::{Found, Phone};
 
