@@ -5,7 +5,7 @@
 //! there is of the device is in [`Device`]: services get it with each connection.
 #![allow(unused_imports, reason = "each test file uses a part of this")]
 
-mod backup;
+pub mod backup;
 mod device;
 mod frame;
 mod identity;
@@ -21,7 +21,7 @@ use std::net::SocketAddr;
 use std::ops::Deref;
 use std::sync::Arc;
 
-pub use backup::Backup;
+pub use backup::Agent;
 pub use device::{Device, Seen, Way};
 pub use frame::{read_plist, write_binary, write_xml};
 pub use muxer::{Muxer, MuxerFault};
@@ -48,6 +48,15 @@ impl Phone {
         let phone = Self { device: Device::new(settings), muxer: Arc::clone(muxer) };
         muxer.attach(&phone.device, Way::Usb);
         phone
+    }
+
+    /// Starts what says it is this phone, and is not: another key, and it believes whoever comes. It shows a certificate of its own, or the one
+    /// that the phone shows to a host with this `HostID`, without having its key.
+    pub fn start_impostor(&self, muxer: &Arc<Muxer>, of_host: Option<&str>) -> Self {
+        let impostor = Self::start_at(muxer, self.settings().clone());
+        let seen = of_host.and_then(|host| self.get(|state| state.pairings.get(host).map(|own| own.device.clone())));
+        impostor.set(|state| state.impostor = Some(Pairing::of_impostor(&state.identity, seen)));
+        impostor
     }
 
     /// The muxer it is attached to.
