@@ -17,12 +17,14 @@ use crate::store::SavedTree;
 
 mod bus;
 mod certificate;
-mod find;
+pub mod find;
 mod heartbeat;
 mod link;
 mod lockdown;
 mod mdns;
 mod muxer;
+pub mod onboarding;
+mod pairing;
 mod phone;
 mod record;
 mod refused;
