@@ -4,14 +4,23 @@
 //! store at the same time; everything else is taken over from the point before without being read.
 
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
+use tokio::runtime::{Builder, Runtime};
 
 use super::{Item, OpenOptions, Readiness, Source, Tree};
 use crate::config::IosConfig;
 use crate::extract::{Extracted, RestoreOptions};
 use crate::monitor::Monitor;
 use crate::store::SavedTree;
+
+mod phone;
+
+use phone::{Found, Phone};
+
+/// How many threads move bytes between a device and us: one for its messages, one for what must not wait for them.
+const THREADS: usize = 2;
 
 /// The driver.
 #[derive(Debug)]
@@ -20,6 +29,16 @@ pub struct Ios {
     config: IosConfig,
     /// Where the pairing records are.
     credentials: PathBuf,
+    runtime: OnceLock<Runtime>,
+}
+
+/// A runtime for talking to devices.
+///
+/// # Errors
+///
+/// When the machine has no threads left.
+fn runtime() -> Result<Runtime> {
+    Builder::new_multi_thread().worker_threads(THREADS).enable_all().thread_name("ios").build().context("start threads")
 }
 
 impl Ios {
@@ -30,7 +49,22 @@ impl Ios {
             id: format!("ios.{}", config.common.name),
             credentials: config.credentials.clone().unwrap_or_else(beside),
             config: config.clone(),
+            runtime: OnceLock::new(),
         }
+    }
+
+    /// The runtime of this driver, on which everything asynchronous runs.
+    fn runtime(&self) -> Result<&Runtime> {
+        if let Some(there) = self.runtime.get() {
+            return Ok(there);
+        }
+        let new = runtime()?;
+        Ok(self.runtime.get_or_init(|| new))
+    }
+
+    /// Looks for the device.
+    fn find(&self) -> Result<Found> {
+        self.runtime()?.block_on(Phone::find(&self.config, &self.credentials))
     }
 
     /// The directory with the pairing records, which open the device.
@@ -41,7 +75,10 @@ impl Ios {
 
 impl Source for Ios {
     fn preflight(&self) -> Result<Readiness> {
-        bail!("{} cannot be reached yet", self.id)
+        Ok(match self.find()? {
+            Found::Here(_) => Readiness::Ready,
+            Found::Away(why) => Readiness::Away(why),
+        })
     }
 
     fn items(&self) -> Result<Vec<Item>> {
