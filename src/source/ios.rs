@@ -13,6 +13,12 @@ use crate::extract::{Extracted, RestoreOptions};
 use crate::monitor::Monitor;
 use crate::store::SavedTree;
 
+mod decrypt;
+mod keybag;
+mod manifest;
+mod objects;
+mod record_file;
+
 /// The driver.
 #[derive(Debug)]
 pub struct Ios {
