@@ -15,7 +15,29 @@ use crate::extract::{Extracted, RestoreOptions};
 use crate::monitor::Monitor;
 use crate::store::SavedTree;
 
+mod afc;
+mod backup;
+mod bounds;
+mod complete;
+mod decrypt;
+mod exchange;
+mod frames;
+mod info;
+mod keybag;
+mod manifest;
+mod notices;
+mod objects;
+mod overlay;
 mod phone;
+mod place;
+mod progress;
+mod reading;
+mod record_file;
+mod refusal;
+mod serve;
+mod session;
+mod staging;
+mod tree;
 
 use phone::{Found, Phone};
 
