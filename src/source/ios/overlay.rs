@@ -44,7 +44,7 @@ pub(super) struct Overlay {
 #[derive(Debug, Clone)]
 pub(super) struct Stowed {
     content: Held,
-    /// When it came, in seconds since 1970.
+    /// When it came, in nanoseconds since 1970.
     pub(super) modified: i64,
 }
 
@@ -68,7 +68,7 @@ struct Saved {
 pub(super) enum Listed {
     /// A folder.
     Folder,
-    /// A file: its size in bytes, and when it came, in seconds since 1970.
+    /// A file: its size in bytes, and when it came, in nanoseconds since 1970.
     File(u64, i64),
 }
 
@@ -76,7 +76,7 @@ impl Stowed {
     /// A file that has come now.
     pub(super) fn new(staged: Arc<Staged>) -> Self {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
-        Self { content: Held::Staged(staged), modified: i64::try_from(now.as_secs()).unwrap_or(0) }
+        Self { content: Held::Staged(staged), modified: i64::try_from(now.as_nanos()).unwrap_or(0) }
     }
 
     /// How long it is, in bytes.
@@ -140,6 +140,16 @@ impl Overlay {
         }
         overlay.previous = Some(point.clone());
         Ok(overlay)
+    }
+
+    /// Lets go of the point before, whose index takes memory: nothing of it will be read.
+    pub(super) fn forget_point(&mut self) {
+        self.previous = None;
+    }
+
+    /// How many contents there are.
+    pub(super) fn count(&self) -> usize {
+        self.kept.len()
     }
 
     /// Which device it is of.
@@ -403,7 +413,7 @@ impl Overlay {
 impl Stowed {
     fn of_node(node: &crate::store::Node) -> Self {
         let blobs = node.content.iter().flatten().map(|id| BlobId::from(**id)).collect();
-        let modified = node.meta.mtime.map_or(0, |time| time.as_second());
+        let modified = node.meta.mtime.and_then(|time| i64::try_from(time.as_nanosecond()).ok()).unwrap_or(0);
         Self { content: Held::Saved(Box::new(Saved { size: node.meta.size, blobs })), modified }
     }
 }

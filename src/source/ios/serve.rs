@@ -105,8 +105,9 @@ impl Serve<'_> {
                     None => std::future::pending().await,
                 }
             };
-            let patience = async {
-                if self.may_prompt {
+            let may_prompt = self.may_prompt;
+            let patience = async move {
+                if may_prompt {
                     tokio::time::sleep(PROMPT_AFTER).await;
                 } else {
                     std::future::pending().await
@@ -166,7 +167,7 @@ impl Serve<'_> {
                     Listed::Folder => ("DLFileTypeDirectory", 0, 0),
                     Listed::File(size, modified) => ("DLFileTypeRegular", size, modified),
                 };
-                let modified = std::time::UNIX_EPOCH + Duration::from_secs(u64::try_from(modified).unwrap_or(0));
+                let modified = std::time::UNIX_EPOCH + Duration::from_secs(u64::try_from(modified / 1_000_000_000).unwrap_or(0));
                 let entry = [
                     ("DLFileType", Value::from(kind)),
                     ("DLFileSize", size.into()),

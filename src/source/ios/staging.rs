@@ -85,6 +85,11 @@ impl Staging {
         Ok(Self { directory: directory.into(), next: 0, _guard: guard })
     }
 
+    /// One that is not there, in which nothing can be kept: for finding out what would be done.
+    pub(super) fn pretend(directory: &Path) -> Self {
+        Self { directory: directory.into(), next: 0, _guard: Guard::new(|_| ()) }
+    }
+
     /// Where it is.
     pub(super) fn directory(&self) -> &Path {
         &self.directory
