@@ -50,6 +50,15 @@ impl Phone {
         phone
     }
 
+    /// Starts what says it is this phone, and is not: another key, and it believes whoever comes. It shows a certificate of its own, or the one
+    /// that the phone shows to a host with this `HostID`, without having its key.
+    pub fn start_impostor(&self, muxer: &Arc<Muxer>, of_host: Option<&str>) -> Self {
+        let impostor = Self::start_at(muxer, self.settings().clone());
+        let seen = of_host.and_then(|host| self.get(|state| state.pairings.get(host).map(|own| own.device.clone())));
+        impostor.set(|state| state.impostor = Some(Pairing::of_impostor(&state.identity, seen)));
+        impostor
+    }
+
     /// The muxer it is attached to.
     pub fn muxer(&self) -> &Arc<Muxer> {
         &self.muxer

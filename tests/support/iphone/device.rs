@@ -106,6 +106,7 @@ impl Device {
             values,
             pairings: HashMap::new(),
             identity,
+            impostor: None,
             faults: Faults::default(),
             backup: Default::default(),
         };

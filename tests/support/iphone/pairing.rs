@@ -26,8 +26,10 @@ pub struct Pairing {
     pub root: CertificateDer<'static>,
     /// With it the phone's keys are opened while it is locked.
     pub escrow_bag: Arc<Vec<u8>>,
-    /// The key that the device certificate is for.
+    /// The key that the phone uses with it.
     pub identity: Identity,
+    /// Whether any certificate is taken for the host's.
+    pub takes_anybody: bool,
 }
 
 impl Pairing {
@@ -49,6 +51,27 @@ impl Pairing {
             device,
             escrow_bag: Arc::new(rand::rng().random::<[u8; 32]>().to_vec()),
             identity: identity.clone(),
+            takes_anybody: false,
         })
+    }
+
+    /// What an impostor takes for a pairing: it believes whoever comes, and shows a certificate which it made itself, or one that it saw elsewhere
+    /// and has no key for.
+    pub fn of_impostor(identity: &Identity, seen: Option<CertificateDer<'static>>) -> Self {
+        let own = || {
+            let key = rcgen::KeyPair::try_from(identity.private.as_slice()).unwrap();
+            rcgen::CertificateParams::default().self_signed(&key).unwrap().der().clone()
+        };
+        let device = seen.unwrap_or_else(own);
+        Self {
+            host_id: String::new(),
+            system_buid: String::new(),
+            host: device.clone(),
+            root: device.clone(),
+            device,
+            escrow_bag: Arc::new(Vec::new()),
+            identity: identity.clone(),
+            takes_anybody: true,
+        }
     }
 }

@@ -73,6 +73,8 @@ pub struct State {
     pub pairings: HashMap<String, Pairing>,
     /// Its own key, which is made anew when it is reset.
     pub identity: Identity,
+    /// Whom it takes everybody for, if it is an impostor.
+    pub impostor: Option<Pairing>,
     /// What goes wrong.
     pub faults: Faults,
     /// What is particular to backups.

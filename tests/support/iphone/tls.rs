@@ -28,7 +28,9 @@ pub fn connection(pairing: &Pairing) -> io::Result<ServerConnection> {
     let key = PrivateKeyDer::try_from(pairing.identity.private.clone()).map_err(io::Error::other)?;
     let key = provider.key_provider.load_private_key(key).map_err(io::Error::other)?;
     let shown = Shown(Arc::new(CertifiedKey::new(vec![pairing.device.clone()], key)));
-    let host = Host { taken: vec![pairing.host.clone(), pairing.root.clone()], provider: Arc::clone(&provider) };
+    let taken = [&pairing.host, &pairing.root].map(|certificate| certificate.clone().into_owned());
+    let taken = (!pairing.takes_anybody).then_some(taken);
+    let host = Host { taken, provider: Arc::clone(&provider) };
     let config = ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .map_err(io::Error::other)?
@@ -49,7 +51,8 @@ impl ResolvesServerCert for Shown {
 /// Takes the certificates of one host, and no others.
 #[derive(Debug)]
 struct Host {
-    taken: Vec<CertificateDer<'static>>,
+    /// `None`: all.
+    taken: Option<[CertificateDer<'static>; 2]>,
     provider: Arc<CryptoProvider>,
 }
 
@@ -64,7 +67,7 @@ impl ClientCertVerifier for Host {
         _: &[CertificateDer<'_>],
         _: UnixTime,
     ) -> Result<ClientCertVerified, rustls::Error> {
-        let is_taken = self.taken.iter().any(|taken| taken == shown);
+        let is_taken = self.taken.as_ref().is_none_or(|taken| taken.contains(shown));
         is_taken.then(ClientCertVerified::assertion).ok_or(CertificateError::UnknownIssuer.into())
     }
 

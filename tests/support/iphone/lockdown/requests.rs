@@ -136,7 +136,9 @@ impl Connection {
         if let Some(bag) = bag {
             self.device.note(|seen| seen.escrow_bags.push(bag.to_vec()));
         }
-        let is_open = bag.is_some_and(|bag| pairing.as_ref().is_some_and(|pairing| *pairing.escrow_bag == bag));
+        let is_open = bag.is_some_and(|bag| {
+            pairing.as_ref().is_some_and(|pairing| pairing.takes_anybody || *pairing.escrow_bag == bag)
+        });
         let (is_locked, error) = self.device.get(|state| {
             let fault = state.faults.service_error.clone().filter(|(service, _)| service == name);
             (state.locked, fault.map(|(_, error)| error))
@@ -163,6 +165,9 @@ impl Connection {
     fn known(&self, record: Option<&Dictionary>) -> Result<Pairing, &'static str> {
         let record = record.ok_or("InvalidPairRecord")?;
         let host = text(record, "HostID").ok_or("MissingHostID")?;
+        if let Some(pairing) = self.device.get(|state| state.impostor.clone()) {
+            return Ok(pairing);
+        }
         let pairing = self.device.get(|state| state.pairings.get(host).cloned()).ok_or("InvalidHostID")?;
         let is_same = text(record, "SystemBUID").is_none_or(|buid| buid == pairing.system_buid);
         if is_same { Ok(pairing) } else { Err("InvalidHostID") }
