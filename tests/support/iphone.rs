@@ -5,7 +5,7 @@
 //! there is of the device is in [`Device`]: services get it with each connection.
 #![allow(unused_imports, reason = "each test file uses a part of this")]
 
-mod backup;
+pub mod backup;
 mod device;
 mod frame;
 mod identity;
@@ -21,7 +21,7 @@ use std::net::SocketAddr;
 use std::ops::Deref;
 use std::sync::Arc;
 
-pub use backup::Backup;
+pub use backup::Agent;
 pub use device::{Device, Seen, Way};
 pub use frame::{read_plist, write_binary, write_xml};
 pub use muxer::{Muxer, MuxerFault};

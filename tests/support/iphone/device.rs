@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use plist::Dictionary;
 
-use super::backup::Backup;
+use super::backup::Agent;
 use super::identity::Identity;
 use super::lockdown;
 use super::pairing::Pairing;
@@ -83,7 +83,7 @@ pub struct Device {
     /// What programs see of it by AFC.
     pub media: Folder,
     /// What it backs up and restores.
-    pub backup: Arc<Backup>,
+    pub backup: Agent,
     stopped: AtomicBool,
 }
 
@@ -108,7 +108,6 @@ impl Device {
             identity,
             impostor: None,
             faults: Faults::default(),
-            backup: Default::default(),
         };
         let device = Arc::new(Self {
             state: Mutex::new(state),
@@ -120,7 +119,7 @@ impl Device {
             network: network::Network::default(),
             hub: Hub::default(),
             media: Folder::with_sync_lock(),
-            backup: Arc::new(Backup::new(&settings)),
+            backup: Agent::start(&settings.backup),
             stopped: AtomicBool::new(false),
             settings,
         });
@@ -215,6 +214,7 @@ impl Device {
 
     pub(super) fn stop(&self) {
         self.stopped.store(true, Ordering::Relaxed);
+        self.backup.stop();
         self.set_wifi_off();
         for line in self.lines().values() {
             line.cut();

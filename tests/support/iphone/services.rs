@@ -71,11 +71,9 @@ pub fn find(name: &str, device: &Arc<Device>) -> Option<Known> {
         "com.apple.afc" => plain(Arc::new(afc::Afc)),
         "com.apple.mobile.installation_proxy" => plain(Arc::new(installed::InstallationProxy)),
         "com.apple.springboardservices" => plain(Arc::new(icons::SpringBoard)),
-        "com.apple.mobilebackup2" => Some(Known {
-            service: Arc::clone(&device.backup) as Arc<dyn Service>,
-            is_insecure: false,
-            needs_keys: true,
-        }),
+        "com.apple.mobilebackup2" => {
+            Some(Known { service: Arc::new(device.backup.clone()), is_insecure: false, needs_keys: true })
+        }
         _ => None,
     }
 }

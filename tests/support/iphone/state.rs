@@ -28,7 +28,7 @@ pub struct Settings {
     /// What is installed.
     pub apps: Vec<App>,
     /// What it has to back up.
-    pub backup: backup::Settings,
+    pub backup: backup::Start,
 }
 
 impl Default for Settings {
@@ -41,7 +41,7 @@ impl Default for Settings {
             heartbeat: Duration::from_secs(10),
             patience: Duration::from_secs(30),
             apps: App::examples(),
-            backup: backup::Settings::default(),
+            backup: backup::Start::default(),
         }
     }
 }
@@ -77,8 +77,6 @@ pub struct State {
     pub impostor: Option<Pairing>,
     /// What goes wrong.
     pub faults: Faults,
-    /// What is particular to backups.
-    pub backup: backup::State,
 }
 
 impl State {
