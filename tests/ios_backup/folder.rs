@@ -33,6 +33,12 @@ impl Rig {
         read(&target.join(self.phone.udid()))
     }
 
+    /// Nothing of a session is on the disk any more.
+    pub fn assert_nothing_is_left(&self) {
+        let staging = self.env.path("cache/staging/ios.phone");
+        assert!(!staging.exists(), "{:?}", fs::read_dir(&staging).map(|entries| entries.count()));
+    }
+
     /// A point holds everything that is on the phone, and nothing else.
     pub fn assert_holds_the_phone(&self, snapshot: &str) {
         let mut files = self.restored(snapshot);
