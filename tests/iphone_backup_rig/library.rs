@@ -2,7 +2,6 @@
 
 #![allow(clippy::unwrap_used, reason = "a helper of tests may end the test")]
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -13,7 +12,8 @@ use idevice::mobilebackup2::{FsBackupDelegate, MobileBackup2Client, RestoreOptio
 use idevice::{Idevice, IdeviceError, IdeviceService};
 use plist::{Dictionary, Value};
 
-use crate::support::iphone::backup::{Agent, Around, Content, Files, file_id};
+use crate::folder::{holds_everything, place};
+use crate::support::iphone::backup::{Agent, Around, Content, Files};
 
 const UDID: &str = "00008110-000A1B2C3D4E5F60";
 
@@ -103,7 +103,7 @@ impl Rig {
     /// A backup that must succeed, and hold what the phone has.
     fn backup(&self) {
         assert_eq!(code(&self.try_backup(false)), 0, "{:?}", self.agent.seen());
-        self.holds_everything();
+        holds_everything(&self.root(), &self.agent.files());
     }
 
     fn restore(&self, password: Option<&str>) -> Ended {
@@ -114,42 +114,6 @@ impl Rig {
         self.connect(async |client, folder| {
             client.restore_from_path(folder, None, Some(options), &FsBackupDelegate).await
         })
-    }
-
-    /// All files below the folder of this phone.
-    fn stored(&self) -> BTreeMap<String, Vec<u8>> {
-        fn walk(root: &Path, below: &Path, all: &mut BTreeMap<String, Vec<u8>>) {
-            for entry in fs::read_dir(below).unwrap() {
-                let path = entry.unwrap().path();
-                if path.is_dir() {
-                    walk(root, &path, all);
-                } else {
-                    let name = path.strip_prefix(root).unwrap().to_str().unwrap().to_owned();
-                    all.insert(name, fs::read(path).unwrap());
-                }
-            }
-        }
-        let mut all = BTreeMap::new();
-        walk(&self.root(), &self.root(), &mut all);
-        all
-    }
-
-    /// The folder holds the bodies of all files of the phone, and nothing else, in plain text.
-    fn holds_everything(&self) {
-        let mut stored = self.stored();
-        for name in ["Status.plist", "Manifest.plist", "Manifest.db"] {
-            assert!(stored.remove(name).is_some(), "{name}");
-        }
-        let files = self.agent.files();
-        let mut expected = BTreeMap::new();
-        for (domain, path, entry) in files.iter() {
-            if let Some(content) = entry.content() {
-                let id: String = file_id(domain, path).iter().map(|byte| format!("{byte:02x}")).collect();
-                expected.insert(format!("{}/{id}", &id[..2]), content.bytes());
-            }
-        }
-        assert!(stored.keys().eq(expected.keys()), "{:?} {:?}", stored.keys(), expected.keys());
-        assert!(stored == expected);
     }
 }
 
@@ -201,9 +165,7 @@ fn a_restore_brings_back_what_was_backed_up() {
     rig.agent.files().change("HomeDomain", "Library/SMS/sms.db", "changed");
     assert_eq!(restored.differences(&rig.agent.files()).len(), 1);
 
-    let lost = file_id("CameraRollDomain", "Media/DCIM/100APPLE/IMG_0004.JPG");
-    let lost: String = lost.iter().map(|byte| format!("{byte:02x}")).collect();
-    fs::remove_file(rig.root().join(&lost[..2]).join(&lost)).unwrap();
+    fs::remove_file(rig.root().join(place("CameraRollDomain", "Media/DCIM/100APPLE/IMG_0004.JPG"))).unwrap();
     assert_eq!(code(&rig.restore(None)), 4);
     let restored = rig.agent.restored().unwrap();
     assert_eq!(restored.missing.len(), 1);

@@ -29,7 +29,7 @@ use crate::error::{chain, hinted, is_caused_by};
 const MDNS_PATIENCE: Duration = Duration::from_secs(5);
 
 /// Whether two identifiers are of the same device: some programs leave out the dash, or write small letters.
-pub(super) fn same_device(one: &str, other: &str) -> bool {
+pub fn same_device(one: &str, other: &str) -> bool {
     let plain = |udid: &str| udid.chars().filter(|c| *c != '-').map(|c| c.to_ascii_uppercase()).collect::<String>();
     plain(one) == plain(other)
 }
@@ -175,7 +175,7 @@ impl Search<'_> {
                 }
                 Err(error) => tracing::debug!("{host} has no address: {error}"),
             }
-            self.reasons.push(format!("it does not answer at {host}, port {port}"));
+            self.reasons.push(format!("nothing answers at {host}, port {port}"));
             return None;
         }
         let mut answers = match mdns::browse(MDNS_PATIENCE) {
@@ -195,7 +195,7 @@ impl Search<'_> {
                 return Some(phone);
             }
         }
-        self.reasons.push("it does not answer in the network".to_owned());
+        self.reasons.push("nothing answers in the network".to_owned());
         None
     }
 

@@ -10,6 +10,8 @@ use plist::{Dictionary, Value};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::timeout;
 
+use super::refused::broken;
+
 /// The longest answer that is taken, in bytes. All values of a device with all its domains are some ten thousand.
 const LONGEST: usize = 16 << 20;
 
@@ -69,7 +71,7 @@ pub(super) fn parse(text: &[u8]) -> Result<Dictionary> {
 
 async fn in_time<T>(work: impl Future<Output = io::Result<T>>) -> Result<T> {
     match timeout(PATIENCE, work).await {
-        Ok(done) => Ok(done?),
+        Ok(done) => done.map_err(broken),
         Err(_) => Err(io::Error::new(ErrorKind::TimedOut, "no answer within a minute").into()),
     }
 }
