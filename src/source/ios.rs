@@ -16,6 +16,7 @@ use crate::store::SavedTree;
 mod decrypt;
 mod keybag;
 mod manifest;
+pub mod names;
 mod objects;
 mod record_file;
 
