@@ -36,6 +36,7 @@ mod lockdown;
 mod manifest;
 mod mdns;
 mod muxer;
+pub mod names;
 mod notices;
 mod objects;
 pub mod onboarding;
