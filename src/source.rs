@@ -143,6 +143,8 @@ pub struct OpenOptions<'o> {
     pub previous: Option<&'o SavedTree>,
     /// Whether nothing may be changed anywhere.
     pub dry_run: bool,
+    /// Whether everything is to be given anew, by a source that otherwise gives only what has changed since the point before.
+    pub full: bool,
     /// Where contents can be left before it is known where in the tree they belong. `None` in a dry run.
     pub deposit: Option<&'o dyn Deposit>,
 }
