@@ -4,6 +4,7 @@
 mod faults;
 mod libimobiledevice;
 mod pymobiledevice3;
+mod raw;
 #[path = "../support/mod.rs"]
 mod support;
 
