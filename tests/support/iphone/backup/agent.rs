@@ -57,6 +57,9 @@ pub struct Settings {
     pub batch_bytes: u64,
     /// Whether the phone has the host copy the backup first when a restore does not forbid it (`RestoreDontCopyBackup`).
     pub copies_before_restore: bool,
+    /// Whether empty files of encrypted backups have a key and a body of padding, as pyiosbackup takes for granted. iphone_backup_decrypt also knows
+    /// files without a key, which it says are empty.
+    pub keys_of_empty: bool,
 }
 
 impl Default for Settings {
@@ -68,6 +71,7 @@ impl Default for Settings {
             batch_files: 100,
             batch_bytes: 16 << 20,
             copies_before_restore: false,
+            keys_of_empty: true,
         }
     }
 }

@@ -68,7 +68,9 @@ impl Making<'_, '_> {
         done(&status)?;
         let previous = host.as_ref().filter(|host| !force && host.folders_are_in(&listing));
         self.full = previous.is_none();
-        let mut plan = Plan::new(&self.shared.snapshot(), previous, host.as_ref(), &self.udid, self.keys.as_ref());
+        let of_empty = self.shared.settings().keys_of_empty;
+        let keys = self.keys.as_ref().map(|keys| (keys, of_empty));
+        let mut plan = Plan::new(&self.shared.snapshot(), previous, host.as_ref(), &self.udid, keys);
         let full = self.full;
         self.shared.note(|seen| {
             (seen.full, seen.sent, seen.copied, seen.removed) = (Some(full), Vec::new(), Vec::new(), 0);
