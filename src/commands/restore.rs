@@ -8,6 +8,7 @@ use anyhow::{Context as _, Result, anyhow, bail};
 use serde_json::json;
 
 use super::ls::rows::path_text;
+use super::names::{Names, NamesArgs, Refused};
 use super::{Context, hold_store, lock_source, lock_store, open_store};
 use crate::config::Config;
 use crate::error::{Annotate, ExitCode};
@@ -82,6 +83,10 @@ pub struct RestoreArgs {
     /// Only list what would be written
     #[arg(short = 'n', long)]
     dry_run: bool,
+
+    /// How points of devices are shown.
+    #[command(flatten)]
+    names: NamesArgs,
 }
 
 /// Runs `restore`.
@@ -95,7 +100,12 @@ pub fn run(args: &RestoreArgs, context: &Context) -> Result<ExitCode> {
     };
     let store = Arc::new(open_store(context, &config)?);
     let points = store.points()?;
-    let chosen = Chosen::open(&store, &points, &spec)?;
+    let mut chosen = Chosen::open(&store, &points, &spec)?;
+    // A device takes back what it gave, as it is stored.
+    let refused = match destination {
+        Some(_) => Names::new(&args.names, context, &config).show(&mut chosen)?,
+        None => Refused::default(),
+    };
     chosen.node()?;
     let point = chosen.saved.point();
     if !point.complete {
@@ -116,7 +126,7 @@ pub fn run(args: &RestoreArgs, context: &Context) -> Result<ExitCode> {
         library: Some(library(&store, &points)),
     };
     let layout = if chosen.path.is_some() { Layout::Contents } else { Layout::WholePath };
-    let extracted = match &destination {
+    let mut extracted = match &destination {
         Some(Destination::Here(directory)) => extract(&chosen.saved, directory, layout, &options, &*context.monitor)?,
         Some(Destination::Machine { source, directory }) => {
             let job = Job::find(&config, source).exit(ExitCode::Usage)?;
@@ -124,6 +134,7 @@ pub fn run(args: &RestoreArgs, context: &Context) -> Result<ExitCode> {
         }
         None => in_place(args, context, &config, &store, &points, &chosen, &options)?,
     };
+    refused.add_to(&mut extracted);
     report(args, context, point, &extracted)
 }
 
