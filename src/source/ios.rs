@@ -15,8 +15,10 @@ use crate::extract::{Extracted, RestoreOptions};
 use crate::monitor::Monitor;
 use crate::store::SavedTree;
 
+pub mod about;
 mod bus;
 mod certificate;
+pub mod discover;
 pub mod find;
 mod heartbeat;
 mod link;
@@ -33,6 +35,7 @@ mod watched;
 mod way;
 mod wire;
 
+use about::About;
 use phone::{Found, Phone};
 
 /// How many threads move bytes between a device and us: one for its messages, one for what must not wait for them.
@@ -94,6 +97,15 @@ impl Source for Ios {
         Ok(match self.find()? {
             Found::Here(_) => Readiness::Ready,
             Found::Away(why) => Readiness::Away(why),
+        })
+    }
+
+    fn describe(&self) -> Result<Option<String>> {
+        self.runtime()?.block_on(async {
+            match Phone::find(&self.config, &self.credentials).await? {
+                Found::Here(mut phone) => Ok(Some(About::of(&mut phone).await?.to_string())),
+                Found::Away(_) => Ok(None),
+            }
         })
     }
 

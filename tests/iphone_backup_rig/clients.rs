@@ -87,7 +87,9 @@ fn idevicebackup2_makes_full_and_incremental_backups_and_restores_them() {
     let restored = phone.backup.restored().unwrap();
     assert_eq!(restored.differences(&phone.backup.files()), Vec::<String>::new());
     assert!(restored.applications.is_some());
-    for (option, value) in [("RestoreSystemFiles", true), ("RestorePreserveSettings", false), ("RemoveItemsNotRestored", true)] {
+    for (option, value) in
+        [("RestoreSystemFiles", true), ("RestorePreserveSettings", false), ("RemoveItemsNotRestored", true)]
+    {
         assert_eq!(restored.options[option].as_boolean(), Some(value), "{option}");
     }
 }
