@@ -6,7 +6,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use tokio::runtime::{Builder, Runtime};
 
 use super::{Item, OpenOptions, Readiness, Source, Tree};
@@ -20,6 +20,7 @@ use crate::store::SavedTree;
 
 pub mod about;
 mod afc;
+mod back;
 mod backup;
 mod bounds;
 mod bus;
@@ -167,17 +168,33 @@ impl Source for Ios {
         backup::open(self, item, options, monitor)
     }
 
-    fn overwritten(&self, item: &Item, _saved: &SavedTree, _path: Option<&Path>) -> Result<Option<Box<dyn Tree>>> {
-        bail!("{} cannot be restored yet", item.id)
+    fn make_way(&self, item: &Item, saved: &SavedTree, options: &RestoreOptions, _monitor: &dyn Monitor) -> Result<()> {
+        back::examine(self, item, saved, options)
+    }
+
+    fn caution(&self, options: &RestoreOptions) -> Result<Option<String>> {
+        back::caution(self, &options.device).map(Some)
+    }
+
+    /// All of the device, as a backup of it.
+    fn overwritten(
+        &self,
+        item: &Item,
+        _saved: &SavedTree,
+        _path: Option<&Path>,
+        opening: &OpenOptions<'_>,
+        monitor: &dyn Monitor,
+    ) -> Result<Option<Box<dyn Tree>>> {
+        backup::open(self, item, opening, monitor).map(Some)
     }
 
     fn restore(
         &self,
         item: &Item,
-        _saved: &SavedTree,
-        _options: &RestoreOptions,
-        _monitor: &dyn Monitor,
+        saved: &SavedTree,
+        options: &RestoreOptions,
+        monitor: &dyn Monitor,
     ) -> Result<Extracted> {
-        bail!("{} cannot be restored yet", item.id)
+        back::restore(self, item, saved, options, monitor)
     }
 }

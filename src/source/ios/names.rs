@@ -64,6 +64,27 @@ pub fn named(saved: &SavedTree, password: impl FnOnce() -> Result<Revealed>) -> 
     Ok(Named { saved: saved.seen_as(Arc::new(view)), problems, refused })
 }
 
+/// Whether a point of a device is an encrypted backup.
+///
+/// # Errors
+///
+/// When it is no MobileSync folder, or cannot be read.
+pub fn is_encrypted(saved: &SavedTree) -> Result<bool> {
+    let plist = Folder::find(saved)?.manifest_plist()?;
+    plist.map_or(Ok(false), |plist| keybag::is_encrypted(&plist))
+}
+
+/// The identifier of the device whose backup is in a point.
+///
+/// # Errors
+///
+/// When it is no MobileSync folder, or cannot be read.
+pub(super) fn device_of(saved: &SavedTree) -> Result<String> {
+    let folder = Folder::find(saved)?;
+    let name = folder.path.file_name().and_then(OsStr::to_str);
+    name.map(str::to_owned).context("the folder of the backup has no name that a device could have")
+}
+
 /// The folder of a backup in a point.
 struct Folder<'s> {
     saved: &'s SavedTree,
