@@ -79,7 +79,7 @@ audit: $(CARGO_DENY) ## Check dependencies for known vulnerabilities; needs the 
 	$(CARGO_DENY) --locked check advisories
 
 $(CARGO_DENY):
-	$(CARGO) install --locked --quiet --root target/tools cargo-deny@$(CARGO_DENY_VERSION)
+	$(CARGO) install --locked --quiet --debug --root target/tools cargo-deny@$(CARGO_DENY_VERSION)
 
 ci: ## Everything that must pass before a change lands, in order, with the time each step took
 	@begun=$$SECONDS; for step in $(CI_STEPS); do scripts/timed $$step $(MAKE) --no-print-directory $$step; done; \

@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
 use crate::commands::{
-    backup, check, completions, diff, discover, dump, list, ls, man, onboard, prune, restore, status, verify,
+    backup, check, completions, diff, discover, dump, list, ls, man, onboard, pair, prune, restore, status, verify,
 };
 use crate::quantity::parse_duration;
 
@@ -93,6 +93,8 @@ pub enum LogFormat {
 pub enum Command {
     /// Set one thing up, prove that it works, and write it to the configuration
     Onboard(onboard::OnboardArgs),
+    /// Pair with an iPhone or iPad, and write it to the configuration
+    Pair(pair::PairArgs),
     /// List what there is to back up, and what no source covers; change nothing
     Discover(discover::DiscoverArgs),
     /// Back up what is due: all sources, or the named ones

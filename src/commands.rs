@@ -28,6 +28,7 @@ pub mod ls;
 pub mod man;
 mod names;
 pub mod onboard;
+pub mod pair;
 pub mod places;
 pub mod prune;
 pub mod restore;
@@ -120,6 +121,7 @@ fn known_among(config: &Config, mut items: Vec<String>) -> Vec<String> {
 pub fn run(command: &Command, context: &Context) -> Result<ExitCode> {
     match command {
         Command::Onboard(args) => onboard::run(args, context),
+        Command::Pair(args) => pair::run(args, context),
         Command::Discover(args) => discover::run(args, context),
         Command::Backup(args) => backup::run(args, context),
         Command::Prune(args) => prune::run(args, context),

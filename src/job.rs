@@ -141,5 +141,9 @@ mod tests {
         let never = never_saved(&config::load(&sample).unwrap());
         let beside = sample.with_file_name("incus/client.key");
         assert_eq!(never, [beside, PathBuf::from("/etc/holdall/old/client.key")]);
+        let sample = sample.with_file_name("ios.toml");
+        let never = never_saved(&config::load(&sample).unwrap());
+        let pairings = PathBuf::from("/etc/holdall/pairings");
+        assert_eq!(never, [sample.with_file_name("ios"), pairings, PathBuf::from("/etc/holdall/phone.password")]);
     }
 }

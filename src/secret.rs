@@ -172,6 +172,15 @@ pub(crate) fn make_private_dir(directory: &Path) -> Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(directory).with_context(|| format!("make {directory:?}"))
 }
 
+/// The content of a file that only its owner can read, which need not be text.
+///
+/// # Errors
+///
+/// When it is not there, too large for a secret, or others can read it.
+pub(crate) fn read_private(path: &Path) -> Result<Vec<u8>> {
+    read_file(path, locate::credentials_dir().as_deref())
+}
+
 fn read_file(path: &Path, credentials: Option<&Path>) -> Result<Vec<u8>> {
     let file = File::open(path).with_context(|| format!("open {path:?}"))?;
     // systemd decides about modes and owners in its directory of credentials; only this unit can enter it.

@@ -143,6 +143,36 @@ pub struct OpenOptions<'o> {
     pub previous: Option<&'o SavedTree>,
     /// Whether nothing may be changed anywhere.
     pub dry_run: bool,
+    /// Whether everything is to be given anew, by a source that otherwise gives only what has changed since the point before.
+    pub full: bool,
+    /// Where contents can be left before it is known where in the tree they belong. `None` in a dry run.
+    pub deposit: Option<&'o dyn Deposit>,
+}
+
+/// Takes contents into the store while a source is still being opened: for those that send what they have in an order of their own.
+///
+/// What was left here and is in no tree afterwards is as any other blob that no snapshot has: `prune` removes it, and the next backup finds it there.
+pub trait Deposit: fmt::Debug + Sync {
+    /// Takes in each content as it comes, several at a time, until there are no more, and tells `stored` the number of each, counted from 0 as they came, and
+    /// where it is. Returns when all are safely in the store. Of a content that could not be read nothing is told: given in the tree, it is read again and its error told there.
+    ///
+    /// # Errors
+    ///
+    /// When the store fails.
+    fn take(
+        &self,
+        contents: &mut (dyn Iterator<Item = Opener> + Send),
+        stored: &(dyn Fn(usize, Stored) + Sync),
+    ) -> Result<()>;
+}
+
+/// A content that is in the store.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stored {
+    /// Its pieces, in order, as [`Content::Stored`] wants them.
+    pub blobs: Vec<BlobId>,
+    /// How many bytes they are together.
+    pub size: u64,
 }
 
 /// A tree held still for reading. Dropping it lets go; `finish` lets go and tells.
@@ -276,6 +306,12 @@ pub enum Readiness {
     /// It is not here, and that is no fault: a phone that is not home. Says why.
     Away(String),
 }
+
+/// An error that says: the source was there, and went or refused before anything was read, and that is no fault. The same as [`Readiness::Away`], found out later:
+/// nobody entered the passcode.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct Away(pub String);
 
 /// The unit that is backed up, kept, restored and reported on its own.
 #[derive(Debug, Clone, PartialEq, Eq)]

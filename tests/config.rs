@@ -8,7 +8,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use holdall::config::{self, CopyMode, Hold, ReadFrom, SourceConfig, SshConfig, SshHostKey};
+use holdall::config::{self, Connect, CopyMode, Hold, ReadFrom, SourceConfig, SshConfig, SshHostKey};
 use holdall::error::{ExitCode, chain, exit_code};
 
 /// The samples of a folder, by name.
@@ -236,4 +236,25 @@ fn password_is_a_credential_unless_something_else_is_named() {
     let store = config::load(&sample("credential.toml")).unwrap().store.unwrap();
     assert_eq!(store.password.to_string(), "the systemd credential store-password");
     assert_eq!(store.options["rclone-command"], "rclone serve restic --stdio");
+}
+
+#[test]
+fn ios_source_has_all_its_keys() {
+    let config = config::load(&sample("ios.toml")).unwrap();
+    let ids: Vec<String> = config.sources.iter().map(SourceConfig::id).collect();
+    assert_eq!(ids, ["ios.old-pad", "ios.phone"]);
+    let SourceConfig::Ios(phone) = &config.sources[1] else { panic!("not the second") };
+    assert_eq!(phone.udid, "00008110-000A1B2C3D4E5F60");
+    assert_eq!((phone.connect, phone.address.clone()), (Connect::Network, Some(("fe80::1%eth0".to_owned(), 62079))));
+    assert_eq!(phone.credentials.as_deref(), Some(Path::new("/etc/holdall/pairings")));
+    assert_eq!(phone.staging.as_deref(), Some(Path::new("/srv/staging")));
+    assert_eq!(phone.encryption_password.as_ref().unwrap().path(), Some(Path::new("/etc/holdall/phone.password")));
+    assert_eq!(phone.idle_timeout, Duration::from_secs(5 * 60));
+    assert_eq!(phone.common.max_age, Some(Duration::from_secs(14 * 86_400)));
+    assert!(phone.common.allow_empty);
+    let SourceConfig::Ios(pad) = &config.sources[0] else { panic!("not the first") };
+    assert_eq!(pad.udid, "abcdef0123456789abcdef0123456789abcdef01");
+    assert_eq!((pad.connect, &pad.address, &pad.staging), (Connect::Auto, &None, &None));
+    assert_eq!(pad.encryption_password.as_ref().unwrap().to_string(), "the command pass");
+    assert_eq!(pad.idle_timeout, Duration::from_secs(10 * 60));
 }

@@ -26,6 +26,7 @@ HEADS = {
     "docker": "| work | backup | DockBack's way | holdall | part | at most | archive | store | |\n|---|---|--:|--:|--:|--:|--:|--:|---|",
     "down": "| work | stop and start alone | held by holdall | beyond | at most | |\n|---|--:|--:|--:|--:|---|",
     "incus": "| work | incus copy --refresh | with a snapshot | holdall | part | part with a snapshot | at most | |\n|---|--:|--:|--:|--:|--:|--:|---|",
+    "ios": "| work | backup | idevicebackup2 | holdall | part | at most | holdall, peak | in staging | |\n|---|---|--:|--:|--:|--:|--:|--:|---|",
     "list": "| what | restic | holdall | part |\n|---|--:|--:|--:|",
 }
 # Peaks are to be no higher than restic's, stores larger by no more than 2 %.
@@ -116,6 +117,16 @@ def incus_row(what: str, results: dict[str, Figures], most: float) -> dict[str, 
     cells = [spread(figures.spread("wall")) for figures in (copy, with_snapshot, holdall)]
     cells += [*(f"{each:.2f}" for each in parts), f"{most}", verdict({"wall": (parts[0], most)})]
     return {"incus": [((what,), row((what,), cells))]}
+
+
+def ios_row(work: str, backup: str, results: dict[str, Figures], most: float, peak: int, staged: int) -> tuple:
+    """The row of one backup of a phone. `most` is the greatest part of the peer's wall seconds, `peak` the most memory, `staged` what was in staging; in bytes."""
+    peer, holdall = results.values()
+    key = (work, backup)
+    wall = part(middle(peer), middle(holdall))
+    cells = [spread(peer.spread("wall")), spread(holdall.spread("wall")), f"{wall:.2f}", f"{most}"]
+    cells += [f"{holdall.peak() / MIB:.0f} MiB", f"{staged / MB:,.1f} MB", verdict({"wall": (wall, most), "peak": (holdall.peak(), peak)})]
+    return key, row(key, cells)
 
 
 def middle(figures: Figures) -> float:

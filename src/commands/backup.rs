@@ -25,7 +25,7 @@ use crate::notify::Notifier;
 use crate::quantity::{show_duration, show_time};
 use crate::report::{ItemReport, Outcome, Report, Verdict, json, text};
 use crate::select::{self, Selector};
-use crate::source::{Item, OpenOptions, Readiness, Source};
+use crate::source::{Away, Item, OpenOptions, Readiness, Source};
 use crate::store::locks::Held;
 use crate::store::{SaveOptions, Store};
 use crate::timeline::{Point, Timeline};
@@ -50,6 +50,10 @@ pub struct BackupArgs {
     /// Apply retention afterwards, to the items that were backed up without a failure
     #[arg(long)]
     prune: bool,
+
+    /// Devices: have everything sent anew, and not only what has changed
+    #[arg(long)]
+    full: bool,
 
     /// Incus: write also to instances and volumes of the target that holdall did not make, or made of another server
     #[arg(long)]
@@ -292,7 +296,7 @@ impl Run<'_> {
                         opened.hold(self.context)?;
                     }
                     let saved = self.save(job, source, item, &opened.points_of(&item.id), &opened.store);
-                    saved.unwrap_or_else(Outcome::Failed)
+                    saved.unwrap_or_else(outcome_of)
                 }
             };
             self.add(report, &item.id, outcome, begun.elapsed())?;
@@ -346,7 +350,13 @@ impl Run<'_> {
             Some(point) => Some(store.tree(point)?),
             None => None,
         };
-        let opening = OpenOptions { previous: previous.as_ref(), dry_run: self.args.dry_run };
+        let deposit = store.deposit();
+        let opening = OpenOptions {
+            previous: previous.as_ref(),
+            dry_run: self.args.dry_run,
+            full: self.args.full,
+            deposit: (!self.args.dry_run).then_some(&deposit),
+        };
         let tree = source.open(item, &opening, monitor)?;
         // It has what it needs of the point before, whose index takes memory.
         drop(previous);
@@ -400,6 +410,14 @@ impl Run<'_> {
             return Ok(Vec::new());
         }
         prune::after_backup(self.context, self.config, store, &well, self.args.dry_run)
+    }
+}
+
+/// What an item that could not be saved comes to.
+fn outcome_of(error: Error) -> Outcome {
+    match error.downcast_ref::<Away>() {
+        Some(Away(why)) => Outcome::Away(why.clone()),
+        None => Outcome::Failed(error),
     }
 }
 

@@ -14,7 +14,7 @@ use crate::error::ExitCode;
 use crate::process::shell_word;
 
 mod engine;
-mod files;
+pub(super) mod files;
 mod incus;
 mod ssh;
 mod store;
@@ -63,7 +63,7 @@ fn show(stanzas: &[Stanza], file: &Path, context: &Context) -> Result<()> {
 }
 
 /// Adds a source to the configuration, and says what to type next; in a dry run only shows it.
-fn add_source(stanza: &Stanza, file: &Path, is_dry_run: bool, context: &Context) -> Result<()> {
+pub(super) fn add_source(stanza: &Stanza, file: &Path, is_dry_run: bool, context: &Context) -> Result<()> {
     let edit = Edit::add(file, stanza)?;
     if is_dry_run {
         return show(slice::from_ref(stanza), file, context);

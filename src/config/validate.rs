@@ -200,6 +200,7 @@ mod tests {
                 "ssh.pi.password-command",
                 "docker.nas.host",
                 "compose.stacks.host",
+                "ios.phone.encryption-password-command",
             ]
         );
     }

@@ -4,21 +4,65 @@
 //! store at the same time; everything else is taken over from the point before without being read.
 
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
+use tokio::runtime::{Builder, Runtime};
 
 use super::{Item, OpenOptions, Readiness, Source, Tree};
 use crate::config::IosConfig;
+use crate::error::chain;
 use crate::extract::{Extracted, RestoreOptions};
 use crate::monitor::Monitor;
+use crate::quantity::show_bytes;
+use crate::secret::Revealed;
 use crate::store::SavedTree;
 
+mod afc;
+mod backup;
+mod bounds;
+mod bus;
+mod certificate;
+mod complete;
 mod decrypt;
+mod exchange;
+pub mod find;
+mod frames;
+mod heartbeat;
+mod info;
 mod keybag;
+mod link;
+mod lockdown;
 mod manifest;
+mod mdns;
+mod muxer;
 pub mod names;
+mod notices;
 mod objects;
+pub mod onboarding;
+mod overlay;
+mod pairing;
+mod phone;
+mod place;
+mod progress;
+mod reading;
+mod record;
 mod record_file;
+mod refusal;
+mod refused;
+mod serve;
+mod session;
+mod staging;
+mod tls;
+mod tree;
+mod watched;
+mod way;
+mod wire;
+
+use phone::{Found, Phone};
+
+/// How many threads move bytes between a device and us: one for its messages, one for what must not wait for them.
+const THREADS: usize = 2;
 
 /// The driver.
 #[derive(Debug)]
@@ -27,6 +71,16 @@ pub struct Ios {
     config: IosConfig,
     /// Where the pairing records are.
     credentials: PathBuf,
+    runtime: OnceLock<Runtime>,
+}
+
+/// A runtime for talking to devices.
+///
+/// # Errors
+///
+/// When the machine has no threads left.
+fn runtime() -> Result<Runtime> {
+    Builder::new_multi_thread().worker_threads(THREADS).enable_all().thread_name("ios").build().context("start threads")
 }
 
 impl Ios {
@@ -37,7 +91,29 @@ impl Ios {
             id: format!("ios.{}", config.common.name),
             credentials: config.credentials.clone().unwrap_or_else(beside),
             config: config.clone(),
+            runtime: OnceLock::new(),
         }
+    }
+
+    /// The runtime of this driver, on which everything asynchronous runs.
+    fn runtime(&self) -> Result<&Runtime> {
+        if let Some(there) = self.runtime.get() {
+            return Ok(there);
+        }
+        let new = runtime()?;
+        Ok(self.runtime.get_or_init(|| new))
+    }
+
+    /// Looks for the device.
+    fn find(&self) -> Result<Found> {
+        self.runtime()?.block_on(Phone::find(&self.config, &self.credentials))
+    }
+
+    /// The password of the device's encrypted backups, if it is configured; else why it is not known.
+    fn password(&self) -> std::result::Result<Revealed, String> {
+        let configured = self.config.encryption_password.as_ref();
+        let configured = configured.ok_or("`encryption-password-file` is not set")?;
+        configured.read().map_err(|error| chain(&error))
     }
 
     /// The directory with the pairing records, which open the device.
@@ -48,7 +124,10 @@ impl Ios {
 
 impl Source for Ios {
     fn preflight(&self) -> Result<Readiness> {
-        bail!("{} cannot be reached yet", self.id)
+        Ok(match self.find()? {
+            Found::Here(_) => Readiness::Ready,
+            Found::Away(why) => Readiness::Away(why),
+        })
     }
 
     fn items(&self) -> Result<Vec<Item>> {
@@ -60,8 +139,20 @@ impl Source for Ios {
         true
     }
 
-    fn open(&self, item: &Item, _options: &OpenOptions<'_>, _monitor: &dyn Monitor) -> Result<Box<dyn Tree>> {
-        bail!("{} cannot be backed up yet", item.id)
+    fn needs_mending(&self) -> Result<bool> {
+        Ok(staging::place(&self.config, &self.id).is_ok_and(|directory| staging::left(&directory) > 0))
+    }
+
+    fn mend(&self) -> Result<Vec<String>> {
+        let Ok(directory) = staging::place(&self.config, &self.id) else { return Ok(Vec::new()) };
+        let left = staging::left(&directory);
+        staging::sweep(&directory)?;
+        let line = || format!("removed {} that a run that was killed had received", show_bytes(left));
+        Ok((left > 0).then(line).into_iter().collect())
+    }
+
+    fn open(&self, item: &Item, options: &OpenOptions<'_>, monitor: &dyn Monitor) -> Result<Box<dyn Tree>> {
+        backup::open(self, item, options, monitor)
     }
 
     fn overwritten(&self, item: &Item, _saved: &SavedTree, _path: Option<&Path>) -> Result<Option<Box<dyn Tree>>> {

@@ -9,6 +9,8 @@
 //!               directories, from the bottom up ──trees──────────────────────────────┘
 //! ```
 //!
+//! A source that does not know yet where its contents belong leaves them here first ([`Engine::deposit`]): the same workers, without the assembler.
+//!
 //! It writes what restic writes: blobs in packs, trees as JSON, indexes; any restic reads, checks, prunes and goes on with it. Why it is ours: rustic_core's
 //! archiver logs what a source could not give and saves all the same, opens files in an order of its own, and is slow.
 //!
@@ -17,6 +19,7 @@
 //! so: when everything else is in the store, and the source has said that it was whole.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread::{self, Scope, ScopedJoinHandle};
@@ -28,13 +31,14 @@ use super::Store;
 use super::explain;
 use super::format::BlobId;
 use super::seal::Sealer;
-use crate::monitor::Task;
-use crate::source::Entries;
+use crate::monitor::{Silent, Task};
+use crate::source::{Entries, Opener, Stored};
 
 mod assemble;
 mod chunker;
 mod directory;
 mod files;
+mod goal;
 mod index;
 mod jobs;
 mod known;
@@ -53,13 +57,14 @@ mod worker;
 use assemble::Assembler;
 use chunker::Chunker;
 use files::Files;
-use jobs::Jobs;
+use goal::Goal;
+use jobs::{FileJob, Jobs};
 use known::{Known, number};
 use pack::OpenPack;
 use packer::Packer;
 use pool::Pool;
 pub(super) use problems::Problems;
-use tally::Tally;
+use tally::{Change, Tally};
 use trees::Trees;
 use upload::Uploads;
 use worker::Worker;
@@ -90,6 +95,8 @@ pub(super) struct Engine {
     segments: Arc<Pool>,
     workers: usize,
     senders: usize,
+    /// What was added for an item whose tree is yet to come.
+    deposited: Mutex<Tally>,
 }
 
 /// One item on its way into the store.
@@ -103,6 +110,8 @@ struct Run<'r> {
     tally: Tally,
     /// The tree of the root, when it is complete.
     root: OnceLock<BlobId>,
+    /// Who is told of contents that have no place in the tree yet.
+    deposit: Option<&'r (dyn Fn(usize, Stored) + Sync)>,
 }
 
 /// What failed for the whole item, and not only for a file; then everybody stops.
@@ -164,6 +173,7 @@ impl Engine {
             segments: Pool::new(worker::SEGMENT, usize::MAX),
             workers,
             senders,
+            deposited: Mutex::default(),
             known,
             config,
         })
@@ -178,34 +188,49 @@ impl Engine {
     pub(super) fn ingest(&self, work: Ingest<'_>, summary: &mut SnapshotSummary) -> Result<BlobId> {
         let Ingest { entries, parent, problems, task, when_read } = work;
         let failure = Failure::default();
-        let (tally, root) = Default::default();
-        let uploads = Uploads::new(self, &failure);
-        let jobs = Jobs::new(self.workers);
-        let run = Run { engine: self, problems, task, jobs, uploads, failure: &failure, tally, root };
-        thread::scope(|scope| {
-            for _ in 0..self.senders {
-                run.spawn(scope, "send", || run.uploads.run());
-            }
-            let workers: Vec<_> = (0..self.workers)
-                .filter_map(|_| run.spawn(scope, "ingest", || Worker::new(&run).and_then(Worker::work)))
-                .collect();
-            let assembler = run.watch(|| Assembler::new(&run, parent)?.run(entries));
-            run.jobs.close();
-            let mut packers: Vec<Packer> = assembler.into_iter().collect();
-            for worker in workers {
-                packers.extend(worker.join().ok().flatten());
-            }
-            when_read();
-            run.watch(|| Packer::finish_all(packers, &run));
-            run.uploads.close();
-        });
-        let Run { uploads, tally, root, .. } = run;
-        if let Some(error) = failure.first.lock().unwrap_or_else(PoisonError::into_inner).take() {
-            return Err(error);
-        }
-        uploads.finish()?;
+        let run = self.begin(problems, task, &failure, None);
+        run.tally.add_blobs_of(&std::mem::take(&mut *self.deposited.lock().unwrap_or_else(PoisonError::into_inner)));
+        run.work(|| Assembler::new(&run, parent)?.run(entries).map(Some), when_read);
+        let (tally, root) = run.end()?;
         tally.fill(summary);
-        root.into_inner().context("the tree of the root was not completed")
+        root.context("the tree of the root was not completed")
+    }
+
+    /// Takes contents in for a tree that is yet to come; see [`crate::source::Deposit::take`]. After an error the engine must not be used again.
+    pub(super) fn deposit(
+        &self,
+        contents: &mut (dyn Iterator<Item = Opener> + Send),
+        stored: &(dyn Fn(usize, Stored) + Sync),
+    ) -> Result<()> {
+        // What was left for an item that then failed is not part of this one.
+        *self.deposited.lock().unwrap_or_else(PoisonError::into_inner) = Tally::default();
+        let (problems, failure) = Default::default();
+        let run = self.begin(&problems, &Silent, &failure, Some(stored));
+        let feed = || {
+            for (number, opener) in contents.enumerate() {
+                let (goal, path, change) = (Goal::Deposit(number), PathBuf::new(), Change::New);
+                if !run.jobs.push_file(FileJob { goal, path, size: None, change, opener }) {
+                    break;
+                }
+            }
+            Ok(None)
+        };
+        run.work(feed, &|| {});
+        let (tally, _) = run.end()?;
+        self.deposited.lock().unwrap_or_else(PoisonError::into_inner).add_blobs_of(&tally);
+        Ok(())
+    }
+
+    fn begin<'r>(
+        &'r self,
+        problems: &'r Problems,
+        task: &'r dyn Task,
+        failure: &'r Failure,
+        deposit: Option<&'r (dyn Fn(usize, Stored) + Sync)>,
+    ) -> Run<'r> {
+        let (tally, root) = Default::default();
+        let uploads = Uploads::new(self, failure);
+        Run { engine: self, problems, task, jobs: Jobs::new(self.workers), uploads, failure, tally, root, deposit }
     }
 
     fn new_pack(&self, kind: BlobType) -> Result<OpenPack> {
@@ -216,6 +241,37 @@ impl Engine {
 }
 
 impl Run<'_> {
+    /// Does the work: `feed` lines up what is to be read, and gives back what it has in packs of its own.
+    fn work(&self, feed: impl FnOnce() -> Result<Option<Packer>>, when_read: &dyn Fn()) {
+        thread::scope(|scope| {
+            for _ in 0..self.engine.senders {
+                self.spawn(scope, "send", || self.uploads.run());
+            }
+            let workers: Vec<_> = (0..self.engine.workers)
+                .filter_map(|_| self.spawn(scope, "ingest", || Worker::new(self).and_then(Worker::work)))
+                .collect();
+            let fed = self.watch(feed);
+            self.jobs.close();
+            let mut packers: Vec<Packer> = fed.flatten().into_iter().collect();
+            for worker in workers {
+                packers.extend(worker.join().ok().flatten());
+            }
+            when_read();
+            self.watch(|| Packer::finish_all(packers, self));
+            self.uploads.close();
+        });
+    }
+
+    /// What was counted, and the tree of the root, after everything is in the store.
+    fn end(self) -> Result<(Tally, Option<BlobId>)> {
+        let Self { uploads, tally, root, failure, .. } = self;
+        if let Some(error) = failure.first.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            return Err(error);
+        }
+        uploads.finish()?;
+        Ok((tally, root.into_inner()))
+    }
+
     /// Starts a thread. When the system has none to give, that is an error like others: those that run already are stopped.
     fn spawn<'scope, T: Send + 'scope>(
         &'scope self,

@@ -18,7 +18,7 @@ use super::{Store, explain, points};
 use crate::error::Annotate;
 use crate::monitor::{Monitor, Unit};
 use crate::report::Saved;
-use crate::source::{Item, Problem, Severity, Tree};
+use crate::source::{Deposit, Item, Opener, Problem, Severity, Stored, Tree};
 use crate::timeline::Point;
 
 /// How to save.
@@ -113,6 +113,11 @@ impl Store {
         })
     }
 
+    /// Where contents can be left for a tree that is saved next.
+    pub fn deposit(&self) -> impl Deposit + '_ {
+        ToStore(self)
+    }
+
     /// Names the point before in the snapshot; the tree of it.
     fn parent(&self, options: &SaveOptions<'_>, snapshot: &mut SnapshotFile) -> Result<Option<BlobId>> {
         let Some(point) = options.parent else { return Ok(None) };
@@ -152,6 +157,22 @@ impl Store {
     /// Lets go of the engine, so that the next save reads the index anew.
     pub(super) fn forget_engine(&self) {
         *self.engine.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+}
+
+#[derive(Debug)]
+struct ToStore<'s>(&'s Store);
+
+impl Deposit for ToStore<'_> {
+    fn take(
+        &self,
+        contents: &mut (dyn Iterator<Item = Opener> + Send),
+        stored: &(dyn Fn(usize, Stored) + Sync),
+    ) -> Result<()> {
+        let engine = self.0.engine(false)?;
+        engine.deposit(contents, stored).context("write to the store")?;
+        self.0.keep_engine(engine);
+        Ok(())
     }
 }
 

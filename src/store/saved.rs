@@ -182,6 +182,11 @@ impl SavedTree {
         })
     }
 
+    /// Reads the content that is stored in these pieces, in order; every piece was checked against its id.
+    pub fn read_pieces(&self, blobs: Vec<format::BlobId>) -> impl Iterator<Item = Result<Bytes>> + Send + '_ {
+        blobs.into_iter().map(|blob| self.piece(&DataId::from(Id::from(blob))))
+    }
+
     fn piece(&self, id: &DataId) -> Result<Bytes> {
         let blob = BlobId::from(*id);
         let read = self.repository.get_blob_cached(&blob, BlobType::Data).map_err(|error| explain(*error));

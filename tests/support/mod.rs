@@ -14,6 +14,7 @@ pub mod http;
 pub mod incus_bench;
 pub mod incus_proxy;
 pub mod incusd;
+pub mod iphone;
 pub mod netns;
 pub mod outcome;
 pub mod postgres;

@@ -48,7 +48,7 @@ pub(super) struct FilesArgs {
     dry_run: bool,
 }
 
-pub(super) fn parse_name(text: &str) -> Result<String, String> {
+pub(in crate::commands) fn parse_name(text: &str) -> Result<String, String> {
     config::check_name(text).map(|()| text.to_owned())
 }
 
@@ -76,7 +76,7 @@ pub(super) fn run(args: &FilesArgs, context: &Context) -> Result<()> {
     add_source(&stanza, &file, args.dry_run, context)
 }
 
-pub(super) fn name_is_free(name: &str, config: &Config) -> Result<()> {
+pub(in crate::commands) fn name_is_free(name: &str, config: &Config) -> Result<()> {
     match config.sources.iter().find(|source| source.common().name == name) {
         None => Ok(()),
         Some(source) => Err(anyhow!("the name `{name}` is taken: {} has [{}]", config.file.display(), source.id()))

@@ -1,5 +1,6 @@
 //! `[ios.NAME]`: which device, and how it is reached.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use toml::Spanned;
@@ -22,12 +23,31 @@ const LEAST_IDLE_TIMEOUT: Duration = Duration::from_secs(4 * 60);
 
 const WAYS: [(&str, Connect); 3] = [("auto", Connect::Auto), ("usb", Connect::Usb), ("network", Connect::Network)];
 
-pub(super) fn check(
-    name: &Spanned<String>,
-    table: &IosTable,
+/// All tables; a device can have only one, since its points are found by the name of the table.
+pub(super) fn check_all(
+    tables: &BTreeMap<Spanned<String>, IosTable>,
     removed: &Removed,
     problems: &mut Collector,
-) -> IosConfig {
+) -> Vec<IosConfig> {
+    let mut devices: Vec<IosConfig> = Vec::new();
+    for (name, table) in tables {
+        let device = check(name, table, removed, problems);
+        if let (Some(first), Some(text)) = (devices.iter().find(|other| other.udid == device.udid), &table.udid)
+            && !device.udid.is_empty()
+        {
+            let key = format!("ios.{}.udid", device.common.name);
+            problems.report(
+                &text.span(),
+                key,
+                format!("the device of ios.{} as well; keep one of them", first.common.name),
+            );
+        }
+        devices.push(device);
+    }
+    devices
+}
+
+fn check(name: &Spanned<String>, table: &IosTable, removed: &Removed, problems: &mut Collector) -> IosConfig {
     let timing = [table.every.as_ref(), table.max_age.as_ref()];
     let shared = Shared::of_timing("ios", name, timing, table.allow_empty);
     let key = shared.key.as_str();

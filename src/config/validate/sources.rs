@@ -87,9 +87,7 @@ pub(super) fn check(written: &File, removed: &Removed, problems: &mut Collector)
     for (name, table) in &written.incus {
         sources.push(SourceConfig::Incus(Box::new(incus::check(name, table, removed, problems))));
     }
-    for (name, table) in &written.ios {
-        sources.push(SourceConfig::Ios(Box::new(ios::check(name, table, removed, problems))));
-    }
+    sources.extend(ios::check_all(&written.ios, removed, problems).into_iter().map(Box::new).map(SourceConfig::Ios));
     sources
 }
 

@@ -14,6 +14,7 @@ use rustic_core::repofile::BlobType;
 
 use super::Run;
 use super::directory::{Directory, Payload, Slot};
+use super::goal::Goal;
 use super::jobs::FileJob;
 use super::packer::Packer;
 use super::parent::{SavedDirectory, is_reusable};
@@ -174,12 +175,12 @@ impl<'r> Assembler<'r> {
                     let payload = Payload::Content(blobs.to_vec(), size);
                     return self.put(node, payload, Change::Unmodified, is_same);
                 }
-                let slot = level.add(node, Payload::Pending, false);
-                run.jobs.push_file(FileJob { slot, path, size: Some(size), change, opener });
+                let goal = Goal::Tree(level.add(node, Payload::Pending, false));
+                run.jobs.push_file(FileJob { goal, path, size: Some(size), change, opener });
             }
             Some(Content::Unsized(opener)) => {
-                let slot = level.add(node, Payload::Pending, false);
-                run.jobs.push_file(FileJob { slot, path, size: None, change, opener });
+                let goal = Goal::Tree(level.add(node, Payload::Pending, false));
+                run.jobs.push_file(FileJob { goal, path, size: None, change, opener });
             }
         }
     }

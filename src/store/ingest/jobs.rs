@@ -8,7 +8,7 @@ use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
-use super::directory::Slot;
+use super::goal::Goal;
 use super::pool::Buffer;
 use super::tally::Change;
 use super::worker::OpenFile;
@@ -22,7 +22,7 @@ const BATCH_BYTES: u64 = 256 << 10;
 
 /// A file to be read.
 pub(super) struct FileJob {
-    pub(super) slot: Slot,
+    pub(super) goal: Goal,
     pub(super) path: PathBuf,
     /// Its size when it was listed, in bytes, if that was known.
     pub(super) size: Option<u64>,

@@ -45,6 +45,14 @@ impl Tally {
         add(&self.packed[number(kind)], stored);
     }
 
+    /// Adds the blobs that were counted elsewhere, and not the files.
+    pub(super) fn add_blobs_of(&self, other: &Self) {
+        let pairs = [(&self.blobs, &other.blobs), (&self.added, &other.added), (&self.packed, &other.packed)];
+        for (own, others) in pairs {
+            own.iter().zip(others).for_each(|(own, other)| add(own, get(other)));
+        }
+    }
+
     /// Writes the counts into a snapshot's summary.
     pub(super) fn fill(&self, summary: &mut SnapshotSummary) {
         let [new, changed, unmodified] = self.files.each_ref().map(get);

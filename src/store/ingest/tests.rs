@@ -27,6 +27,7 @@ use crate::timeline::{Point, Timeline};
 
 mod cached;
 mod content;
+mod deposit;
 mod hostile;
 mod lies;
 mod made;

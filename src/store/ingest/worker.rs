@@ -13,7 +13,8 @@ use anyhow::{Context, Result};
 use rustic_core::repofile::BlobType;
 
 use super::Run;
-use super::directory::{Payload, Slot};
+use super::directory::Payload;
+use super::goal::Goal;
 use super::jobs::{ChunkJob, FileJob, Job};
 use super::packer::Packer;
 use super::pool::Buffer;
@@ -43,7 +44,7 @@ struct FileState {
 
 /// Where a file that was read goes.
 struct Target {
-    slot: Slot,
+    goal: Goal,
     change: Change,
 }
 
@@ -91,13 +92,13 @@ impl<'r> Worker<'r> {
     }
 
     fn read_file(&mut self, job: FileJob) -> Result<()> {
-        let FileJob { slot, path, size, change, opener } = job;
-        let target = Target { slot, change };
+        let FileJob { goal, path, size, change, opener } = job;
+        let target = Target { goal, change };
         let reader = match opener.open() {
             Ok(reader) => reader,
             Err(error) => {
                 self.run.problems.add(Problem::of_io(path, &error));
-                return target.slot.settle(Payload::Gone, self.run, &mut self.packer);
+                return target.goal.settle(Payload::Gone, self.run, &mut self.packer);
             }
         };
         let mut reading = Reading { reader, path, listed: size, read: 0, is_end: false };
@@ -253,7 +254,7 @@ impl<'r> Worker<'r> {
             }
             None => Payload::Gone,
         };
-        target.slot.settle(payload, self.run, &mut self.packer)
+        target.goal.settle(payload, self.run, &mut self.packer)
     }
 
     /// Tells when a file is not as long as it was when it was listed. What was read is saved, and is what its size says.

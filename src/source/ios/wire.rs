@@ -1,0 +1,107 @@
+//! Property lists on a connection, as lockdownd and most services exchange them: a length of four bytes, the highest first, and a list as XML or binary.
+//!
+//! Source: libimobiledevice, src/property_list_service.c. The lengths are bounded here: the other side may be anybody.
+
+use std::io::{self, ErrorKind};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use plist::{Dictionary, Value};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::time::timeout;
+
+use super::refused::broken;
+
+/// The longest answer that is taken, in bytes. All values of a device with all its domains are some ten thousand.
+const LONGEST: usize = 16 << 20;
+
+/// How long an answer may take.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Sends a dictionary.
+///
+/// # Errors
+///
+/// When the connection is broken, or nobody takes it.
+pub(super) async fn send(socket: &mut (impl AsyncWrite + Unpin), message: Dictionary) -> Result<()> {
+    let mut text = Vec::new();
+    Value::Dictionary(message).to_writer_xml(&mut text).context("write a property list")?;
+    let length = u32::try_from(text.len()).context("measure a property list")?;
+    // In one piece: two small writes wait for each other's acknowledgement.
+    let mut frame = length.to_be_bytes().to_vec();
+    frame.append(&mut text);
+    let sent = async {
+        socket.write_all(&frame).await?;
+        socket.flush().await
+    };
+    in_time(sent).await
+}
+
+/// Receives a dictionary.
+///
+/// # Errors
+///
+/// When the connection is broken, nothing comes, or what comes is none.
+pub(super) async fn receive(socket: &mut (impl AsyncRead + Unpin)) -> Result<Dictionary> {
+    let received = async {
+        let length = socket.read_u32().await? as usize;
+        if length > LONGEST {
+            return Err(io::Error::new(ErrorKind::InvalidData, format!("an answer of {length} bytes")));
+        }
+        let mut text = vec![0; length];
+        socket.read_exact(&mut text).await?;
+        Ok(text)
+    };
+    let text = in_time(received).await?;
+    parse(&text)
+}
+
+/// Reads a dictionary, XML or binary.
+///
+/// # Errors
+///
+/// When it is none.
+pub(super) fn parse(text: &[u8]) -> Result<Dictionary> {
+    match plist::from_bytes::<Value>(text) {
+        Ok(Value::Dictionary(message)) => Ok(message),
+        Ok(_) => bail!("what came is a property list, but no dictionary"),
+        Err(error) => Err(error).context("what came is no property list"),
+    }
+}
+
+async fn in_time<T>(work: impl Future<Output = io::Result<T>>) -> Result<T> {
+    match timeout(PATIENCE, work).await {
+        Ok(done) => done.map_err(broken),
+        Err(_) => Err(io::Error::new(ErrorKind::TimedOut, "no answer within a minute").into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn run<F: Future>(work: F) -> F::Output {
+        tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(work)
+    }
+
+    #[test]
+    fn what_is_sent_is_received() {
+        let mut message = Dictionary::new();
+        message.insert("Request".to_owned(), "QueryType".into());
+        let mut wire = Vec::new();
+        run(send(&mut wire, message.clone())).unwrap();
+        assert_eq!(wire.len(), 4 + u32::from_be_bytes(*wire.first_chunk().unwrap()) as usize);
+        assert_eq!(run(receive(&mut wire.as_slice())).unwrap(), message);
+    }
+
+    #[test]
+    fn lengths_that_nobody_means_and_what_is_no_list_are_errors() {
+        for bytes in [&b"\xff\xff\xff\xffxxxx"[..], b"\0\0\0\x04", b"\0\0\0\x04abcd", b"\0\0", b"", b"\0\0\0\0"] {
+            assert!(run(receive(&mut &*bytes)).is_err(), "{bytes:?}");
+        }
+        let array = br#"<plist version="1.0"><array/></plist>"#;
+        let mut frame = (array.len() as u32).to_be_bytes().to_vec();
+        frame.extend(array);
+        assert!(run(receive(&mut frame.as_slice())).unwrap_err().to_string().contains("no dictionary"));
+    }
+}

@@ -1,0 +1,8 @@
+//! The backups of the virtual iPhone are what real clients take for backups, and what independent readers read.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod clients;
+mod folder;
+mod library;

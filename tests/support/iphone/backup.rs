@@ -1,0 +1,34 @@
+//! The upper half of the virtual phone: `com.apple.mobilebackup2` as BackupAgent2 of iOS 16 and later speaks it.
+//!
+//! [`agent::Agent`] is what tests hold: the phone's files, its settings, what goes wrong, and what was seen. It serves any stream, so it does not
+//! care how a host came to it. Everything in here follows what libimobiledevice and pymobiledevice3 expect of phones, and what logs of
+//! phones show; what only a phone could tell is assumed: batches, the names of states between "uploading" and "finished", and where copies are made.
+
+#![allow(unused_imports, reason = "each test file uses a part of this")]
+
+pub mod agent;
+pub mod cipher;
+pub mod content;
+pub mod faults;
+pub mod files;
+mod hostile;
+pub mod keybag;
+pub mod link;
+mod making;
+pub mod manifest;
+mod other;
+mod password;
+mod phone;
+mod plan;
+mod plists;
+mod previous;
+pub mod record;
+pub mod restoring;
+mod wire;
+
+pub use agent::{Agent, Around, Passcode, Seen, Settings};
+pub use content::Content;
+pub use faults::{Answer, Ask, At, BadManifest, Faults, Flood, Trouble, Wrong};
+pub use files::{Entry, Files, Kind, file_id};
+pub use phone::Start;
+pub use wire::Stream;
