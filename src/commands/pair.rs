@@ -115,9 +115,10 @@ fn choose(args: &PairArgs, host: &Host) -> Result<Plugged> {
     let mut plugged = host.plugged()?;
     let list = plugged.iter().map(|device| format!("  {}", describe(device))).collect::<Vec<_>>().join("\n");
     let found = match &args.udid {
-        Some(udid) => plugged.iter().position(|device| same_device(&device.udid, udid)).ok_or_else(|| {
-            anyhow!("{} is not connected; there is\n{list}", printable(OsStr::new(udid)))
-        }),
+        Some(udid) => plugged
+            .iter()
+            .position(|device| same_device(&device.udid, udid))
+            .ok_or_else(|| anyhow!("{} is not connected; there is\n{list}", printable(OsStr::new(udid)))),
         None if plugged.len() > 1 => Err(anyhow!("several devices are connected; name one:\n{list}")),
         None => Ok(0),
     };
@@ -141,11 +142,9 @@ fn source_of<'c>(config: &'c Config, udid: &str) -> Option<&'c IosConfig> {
 
 fn must_be_called(args: &PairArgs, known: &IosConfig) -> Result<()> {
     match &args.name {
-        Some(name) if *name != known.common.name => {
-            Err(anyhow!("this device is [ios.{}] already", known.common.name))
-                .hint("Leave out --name, or change the table by hand; its points go by the old name.")
-                .exit(ExitCode::Usage)
-        }
+        Some(name) if *name != known.common.name => Err(anyhow!("this device is [ios.{}] already", known.common.name))
+            .hint("Leave out --name, or change the table by hand; its points go by the old name.")
+            .exit(ExitCode::Usage),
         _ => Ok(()),
     }
 }
@@ -309,7 +308,8 @@ mod tests {
 
     #[test]
     fn names_are_made_of_what_owners_call_their_devices() {
-        let config = config::load(&PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/config/valid/ssh.toml")).unwrap();
+        let config =
+            config::load(&PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/config/valid/ssh.toml")).unwrap();
         for (called, name) in [
             ("Anna's iPhone", "annas-iphone"),
             ("Anna\u{2019}s iPhone (2)", "annas-iphone-2"),

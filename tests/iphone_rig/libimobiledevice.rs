@@ -36,6 +36,7 @@ fn libimobiledevice_pairs_when_the_owner_agrees_asks_and_unpairs() {
 
     assert!(told(&phone, "idevicepair", &["unpair"]).contains("SUCCESS: Unpaired"));
     assert_eq!(phone.get(|state| state.pairings.len()), 0);
+    assert!(fs::read_dir(phone.muxer().records()).unwrap().next().is_none());
     // It would pair anew.
     phone.set(|state| state.trust = Trust::Pending);
     assert!(refused(&phone, "idevicepair", &["validate"]).contains("accept the trust dialog"));

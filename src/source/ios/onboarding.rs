@@ -157,7 +157,9 @@ impl Host {
         if usb.is_empty() {
             return Err(match on_bus(false) {
                 Some(reason) => nobody(reason.why, reason.hint),
-                None => nobody("nothing is plugged in".to_owned(), "Plug it in with a cable, and unlock it.".to_owned()),
+                None => {
+                    nobody("nothing is plugged in".to_owned(), "Plug it in with a cable, and unlock it.".to_owned())
+                }
             });
         }
         Ok(self.runtime.block_on(async {
