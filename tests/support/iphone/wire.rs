@@ -209,12 +209,12 @@ impl Wire {
             tls.read_tls(&mut rest)?;
             outcome = tls.process_new_packets().map(drop);
         }
-        self.push()?;
-        outcome.map_err(|error| {
+        // Noted before the client hears of it.
+        if let Err(error) = &outcome {
             self.device.note(|seen| seen.refused_tls.push(error.to_string()));
-            Error::new(ErrorKind::InvalidData, error)
-        })?;
-        Ok(true)
+        }
+        self.push()?;
+        outcome.map(|()| true).map_err(|error| Error::new(ErrorKind::InvalidData, error))
     }
 
     /// Sends what TLS has to send.
