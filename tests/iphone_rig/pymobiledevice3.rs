@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::support::iphone::{Phone, Settings, Way};
+use super::support::iphone::{Manner, Phone, Settings, Way};
 use super::trusting;
 
 /// Runs the script beside this file, and returns what it got.
@@ -65,6 +65,15 @@ fn pymobiledevice3_pairs_uses_every_service_and_comes_back_by_the_network() {
     assert_eq!(got, wanted);
     // It sends its root's key along, which is counted.
     assert_eq!(phone.seen().private_keys, 1);
+
+    // Other phones speak otherwise.
+    phone.set(|state| {
+        state.manner = Manner { services_without_tls: true, binary: true, results: true, in_pieces: true };
+    });
+    let mut got = client(&phone, folder.path(), &["usb", at, phone.udid()]);
+    got.as_object_mut().unwrap().retain(|key, _| key != "listed" && key != "paired");
+    assert_eq!(got, wanted);
+    phone.set(|state| state.manner = Manner::default());
 
     let address = phone.lockdown().unwrap();
     assert_eq!(address.port(), 62078);
