@@ -26,6 +26,7 @@ pub mod dump;
 pub mod list;
 pub mod ls;
 pub mod man;
+mod names;
 pub mod onboard;
 pub mod pair;
 pub mod places;

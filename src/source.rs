@@ -89,8 +89,25 @@ pub trait Source: Send + Sync {
     }
 
     /// What [`Source::restore`] with the same arguments would overwrite, as a tree: the safety point is made of it.
-    /// `None` when nothing would be overwritten.
-    fn overwritten(&self, item: &Item, saved: &SavedTree, path: Option<&Path>) -> Result<Option<Box<dyn Tree>>>;
+    /// `None` when nothing would be overwritten. `opening` has the newest point of the item for a source that makes use of it.
+    fn overwritten(
+        &self,
+        item: &Item,
+        saved: &SavedTree,
+        path: Option<&Path>,
+        opening: &OpenOptions<'_>,
+        monitor: &dyn Monitor,
+    ) -> Result<Option<Box<dyn Tree>>>;
+
+    /// What whoever confirms [`Source::restore`] should know of it besides the point: which device it changes. `None`: nothing.
+    ///
+    /// # Errors
+    ///
+    /// When the restore would fail.
+    fn caution(&self, options: &RestoreOptions) -> Result<Option<String>> {
+        let _ = options;
+        Ok(None)
+    }
 
     /// Puts a saved tree, or the part of it that `options` name, back where it came from.
     fn restore(
@@ -148,6 +165,8 @@ pub struct OpenOptions<'o> {
     pub previous: Option<&'o SavedTree>,
     /// Whether nothing may be changed anywhere.
     pub dry_run: bool,
+    /// Whether everything is to be given anew, by a source that otherwise gives only what has changed since the point before.
+    pub full: bool,
     /// Where contents can be left before it is known where in the tree they belong. `None` in a dry run.
     pub deposit: Option<&'o dyn Deposit>,
 }

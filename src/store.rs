@@ -37,6 +37,7 @@ mod seal;
 mod sftp;
 mod trouble;
 pub mod upkeep;
+pub mod view;
 
 use gate::Gate;
 use ingest::Engine;

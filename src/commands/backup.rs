@@ -51,6 +51,10 @@ pub struct BackupArgs {
     #[arg(long)]
     prune: bool,
 
+    /// Devices: have everything sent anew, and not only what has changed
+    #[arg(long)]
+    full: bool,
+
     /// Incus: write also to instances and volumes of the target that holdall did not make, or made of another server
     #[arg(long)]
     adopt: bool,
@@ -350,6 +354,7 @@ impl Run<'_> {
         let opening = OpenOptions {
             previous: previous.as_ref(),
             dry_run: self.args.dry_run,
+            full: self.args.full,
             deposit: (!self.args.dry_run).then_some(&deposit),
         };
         let tree = source.open(item, &opening, monitor)?;

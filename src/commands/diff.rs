@@ -12,6 +12,7 @@ use anyhow::{Context as _, Result};
 use serde_json::json;
 
 use super::ls::rows::{JsonRows, path_text};
+use super::names::{Names, NamesArgs};
 use super::{Context, open_store};
 use crate::error::ExitCode;
 use crate::extract::{Chosen, name};
@@ -38,6 +39,10 @@ pub struct DiffArgs {
     /// The newer point; without a PATH, that of the older one
     #[arg(value_name = "NEW")]
     new: String,
+
+    /// How points of devices are shown.
+    #[command(flatten)]
+    names: NamesArgs,
 }
 
 /// Runs `diff`.
@@ -51,6 +56,10 @@ pub fn run(args: &DiffArgs, context: &Context) -> Result<ExitCode> {
     let points = store.points()?;
     let mut old = Chosen::open(&store, &points, &args.old)?;
     let mut new = Chosen::open(&store, &points, &args.new)?;
+    let names = Names::new(&args.names, context, &config);
+    for refused in [names.show(&mut old)?, names.show(&mut new)?] {
+        refused.tell();
+    }
     new.path = new.path.or_else(|| old.path.clone());
     old.path = old.path.or_else(|| new.path.clone());
 

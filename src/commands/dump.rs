@@ -8,6 +8,7 @@ use std::os::unix::ffi::OsStrExt;
 
 use anyhow::{Context as _, Result, anyhow};
 
+use super::names::{Names, NamesArgs};
 use super::places::explain_servers;
 use super::{Context, open_store};
 use crate::archive::{self, Archive, Sink};
@@ -26,6 +27,10 @@ pub struct DumpArgs {
         help = "What to write: ITEM[@POINT][:PATH]; POINT is latest, latest~N, an id or a date"
     )]
     spec: String,
+
+    /// How points of devices are shown.
+    #[command(flatten)]
+    names: NamesArgs,
 }
 
 /// Runs `dump`.
@@ -33,7 +38,8 @@ pub fn run(args: &DumpArgs, context: &Context) -> Result<ExitCode> {
     let config = context.config()?;
     let store = open_store(context, &config)?;
     let chosen = Chosen::open(&store, &store.points()?, &args.spec);
-    let chosen = chosen.map_err(|error| explain_servers(&config, &args.spec, error))?;
+    let mut chosen = chosen.map_err(|error| explain_servers(&config, &args.spec, error))?;
+    let refused = Names::new(&args.names, context, &config).show(&mut chosen)?;
     let node = chosen.node()?;
     let path = printable(chosen.path().as_os_str());
     match node.node_type {
@@ -44,7 +50,13 @@ pub fn run(args: &DumpArgs, context: &Context) -> Result<ExitCode> {
                     .hint(format!("holdall dump {} > FILE.tar", args.spec))
                     .exit(ExitCode::Usage);
             }
-            directory(&chosen, node, context).with_context(|| format!("write {path} as tar"))
+            let code = directory(&chosen, node, context).with_context(|| format!("write {path} as tar"))?;
+            Ok(if code == ExitCode::Done {
+                refused.tell()
+            } else {
+                refused.tell();
+                code
+            })
         }
         NodeType::Symlink { .. } => {
             let target = printable(node.node_type.to_link().as_os_str());

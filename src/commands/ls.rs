@@ -8,6 +8,7 @@ use anyhow::{Context as _, Result};
 use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 
+use super::names::{Names, NamesArgs};
 use super::places::explain_servers;
 use super::{Context, open_store};
 use crate::error::{Annotate, ExitCode, chain};
@@ -39,6 +40,10 @@ pub struct LsArgs {
     /// Go down into directories, and show whole paths
     #[arg(short = 'R', long)]
     recursive: bool,
+
+    /// How points of devices are shown.
+    #[command(flatten)]
+    names: NamesArgs,
 }
 
 /// Runs `ls`.
@@ -58,7 +63,9 @@ pub fn run(args: &LsArgs, context: &Context) -> Result<ExitCode> {
         None => {
             let store = open_store(context, &config)?;
             let chosen = Chosen::open(&store, &store.points()?, &args.spec);
-            entries(&chosen.map_err(|error| explain_servers(&config, &args.spec, error))?, args.recursive)?
+            let mut chosen = chosen.map_err(|error| explain_servers(&config, &args.spec, error))?;
+            code = Names::new(&args.names, context, &config).show(&mut chosen)?.tell();
+            entries(&chosen, args.recursive)?
         }
     };
     let readable = entries.filter_map(|entry| {
@@ -237,7 +244,7 @@ mod tests {
     }
 
     fn args(long: bool, recursive: bool) -> LsArgs {
-        LsArgs { spec: String::new(), long, recursive }
+        LsArgs { spec: String::new(), long, recursive, names: NamesArgs::default() }
     }
 
     #[test]

@@ -13,10 +13,11 @@ use crate::timeline::{Place, Point};
 
 /// One point of one item, and perhaps a path in it, as the user wrote it.
 ///
-/// `files.host`, `files.host@latest~2`, `files.host@2026-02-05:/etc`, `files.host@a1b2c3d4`, `a1b2c3d4:/etc/hosts`.
+/// `files.host`, `files.host@latest~2`, `files.host@2026-02-05:/etc`, `files.host@a1b2c3d4`, `a1b2c3d4:/etc/hosts`,
+/// `ios.phone:CameraRollDomain/Media`.
 #[derive(Debug, Clone)]
 pub struct PointSpec {
-    /// The absolute path after the colon, made of plain names only.
+    /// The path after the colon, absolute and made of plain names only.
     pub path: Option<PathBuf>,
     /// `None` when the point is named by its id alone.
     selector: Option<Selector>,
@@ -26,13 +27,14 @@ pub struct PointSpec {
 }
 
 impl PointSpec {
-    /// Reads a point spec. PATH begins at the first `:/`, since item ids may contain a colon: `docker.nas/image/app:1.2@latest:/image.json`.
+    /// Reads a point spec. PATH begins at the first `:/`, since item ids may contain a colon: `docker.nas/image/app:1.2@latest:/image.json`. Those of devices
+    /// contain none, and the files of a device are not called by absolute paths: there, and behind the id of a point, the slash may be left out.
     ///
     /// # Errors
     ///
     /// Exit code [`ExitCode::Usage`] when the selector, the point or the path is not well-formed.
     pub fn parse(text: &str) -> Result<Self> {
-        let (head, path) = match text.find(":/") {
+        let (head, path) = match path_start(text) {
             Some(colon) => (&text[..colon], Some(plain_path(&text[colon + 1..])?)),
             None => (text, None),
         };
@@ -145,6 +147,26 @@ fn split_point(head: &str) -> (&str, &str) {
     }
 }
 
+/// Where the colon before PATH is.
+fn path_start(text: &str) -> Option<usize> {
+    let first = text.find(':')?;
+    if moment::is_id(&text[..first]) {
+        return Some(first);
+    }
+    if !text.starts_with("ios.") {
+        return text.find(":/");
+    }
+    // A time of day has colons, too: what is a point as a whole is one, and the longest that is one goes before the path.
+    let is_whole = |head: &str| head.rsplit_once('@').is_none_or(|(_, point)| Moment::parse(point).is_some());
+    match text[..first].contains('@') {
+        false => Some(first),
+        true if is_whole(text) => None,
+        true => {
+            text.rmatch_indices(':').map(|(colon, _)| colon).find(|&colon| is_whole(&text[..colon])).or(Some(first))
+        }
+    }
+}
+
 fn plain_path(text: &str) -> Result<PathBuf> {
     let names: Vec<&str> = text.split('/').filter(|name| !name.is_empty()).collect();
     ensure_usage(!names.iter().any(|&name| name == "." || name == ".."), || {
@@ -238,6 +260,24 @@ mod tests {
         let (message, _, code) = refused("files.host:etc");
         let expected = "`files.host:etc`: the path must be absolute, as in `files.host:/etc`";
         assert_eq!((message.as_str(), code), (expected, ExitCode::Usage));
+    }
+
+    #[test]
+    fn path_of_a_device_needs_no_slash() {
+        for (spec, head, expected) in [
+            ("ios.phone:CameraRollDomain/Media", "latest", Some("/CameraRollDomain/Media")),
+            ("ios.phone:/CameraRollDomain/a:/b", "latest", Some("/CameraRollDomain/a:/b")),
+            ("ios.phone@latest~1:AppDomain-a/x@y:z", "latest~1", Some("/AppDomain-a/x@y:z")),
+            ("ios.phone@2026-02-05T11:59:Home", "2026-02-05T11:59", Some("/Home")),
+            ("ios.phone@2026-02-05T11:59", "2026-02-05T11:59", None),
+            ("ios.phone@2026-02-05T11:59:30:30", "2026-02-05T11:59:30", Some("/30")),
+            ("ios.phone", "latest", None),
+            ("a1b2c3d4:HomeDomain", "a1b2c3d4", Some("/HomeDomain")),
+        ] {
+            let parsed = PointSpec::parse(spec).unwrap();
+            assert_eq!((parsed.written.as_str(), parsed.path.as_deref()), (head, expected.map(Path::new)), "{spec}");
+        }
+        assert_eq!(refused("ios.phone@yesterday:Home").0, "`yesterday` is not a point");
     }
 
     #[test]

@@ -6,31 +6,58 @@
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use tokio::runtime::{Builder, Runtime};
 
 use super::{Item, OpenOptions, Readiness, Source, Tree};
 use crate::config::IosConfig;
+use crate::error::chain;
 use crate::extract::{Extracted, RestoreOptions};
 use crate::monitor::Monitor;
+use crate::quantity::show_bytes;
+use crate::secret::Revealed;
 use crate::store::SavedTree;
 
 pub mod about;
+mod afc;
+mod back;
+mod backup;
+mod bounds;
 mod bus;
 mod certificate;
+mod complete;
+mod decrypt;
+mod exchange;
 pub mod discover;
 pub mod find;
+mod frames;
 mod heartbeat;
+mod info;
+mod keybag;
 mod link;
 mod lockdown;
+mod manifest;
 mod mdns;
 mod muxer;
+pub mod names;
+mod notices;
+mod objects;
 pub mod onboarding;
+mod overlay;
 mod pairing;
 mod phone;
+mod place;
+mod progress;
+mod reading;
 mod record;
+mod record_file;
+mod refusal;
 mod refused;
+mod serve;
+mod session;
+mod staging;
 mod tls;
+mod tree;
 mod watched;
 mod way;
 mod wire;
@@ -86,6 +113,13 @@ impl Ios {
         self.runtime()?.block_on(Phone::find(&self.config, &self.credentials))
     }
 
+    /// The password of the device's encrypted backups, if it is configured; else why it is not known.
+    fn password(&self) -> std::result::Result<Revealed, String> {
+        let configured = self.config.encryption_password.as_ref();
+        let configured = configured.ok_or("`encryption-password-file` is not set")?;
+        configured.read().map_err(|error| chain(&error))
+    }
+
     /// The directory with the pairing records, which open the device.
     pub fn credentials(&self) -> &Path {
         &self.credentials
@@ -118,21 +152,49 @@ impl Source for Ios {
         true
     }
 
-    fn open(&self, item: &Item, _options: &OpenOptions<'_>, _monitor: &dyn Monitor) -> Result<Box<dyn Tree>> {
-        bail!("{} cannot be backed up yet", item.id)
+    fn needs_mending(&self) -> Result<bool> {
+        Ok(staging::place(&self.config, &self.id).is_ok_and(|directory| staging::left(&directory) > 0))
     }
 
-    fn overwritten(&self, item: &Item, _saved: &SavedTree, _path: Option<&Path>) -> Result<Option<Box<dyn Tree>>> {
-        bail!("{} cannot be restored yet", item.id)
+    fn mend(&self) -> Result<Vec<String>> {
+        let Ok(directory) = staging::place(&self.config, &self.id) else { return Ok(Vec::new()) };
+        let left = staging::left(&directory);
+        staging::sweep(&directory)?;
+        let line = || format!("removed {} that a run that was killed had received", show_bytes(left));
+        Ok((left > 0).then(line).into_iter().collect())
+    }
+
+    fn open(&self, item: &Item, options: &OpenOptions<'_>, monitor: &dyn Monitor) -> Result<Box<dyn Tree>> {
+        backup::open(self, item, options, monitor)
+    }
+
+    fn make_way(&self, item: &Item, saved: &SavedTree, options: &RestoreOptions, _monitor: &dyn Monitor) -> Result<()> {
+        back::examine(self, item, saved, options)
+    }
+
+    fn caution(&self, options: &RestoreOptions) -> Result<Option<String>> {
+        back::caution(self, &options.device).map(Some)
+    }
+
+    /// All of the device, as a backup of it.
+    fn overwritten(
+        &self,
+        item: &Item,
+        _saved: &SavedTree,
+        _path: Option<&Path>,
+        opening: &OpenOptions<'_>,
+        monitor: &dyn Monitor,
+    ) -> Result<Option<Box<dyn Tree>>> {
+        backup::open(self, item, opening, monitor).map(Some)
     }
 
     fn restore(
         &self,
         item: &Item,
-        _saved: &SavedTree,
-        _options: &RestoreOptions,
-        _monitor: &dyn Monitor,
+        saved: &SavedTree,
+        options: &RestoreOptions,
+        monitor: &dyn Monitor,
     ) -> Result<Extracted> {
-        bail!("{} cannot be restored yet", item.id)
+        back::restore(self, item, saved, options, monitor)
     }
 }

@@ -13,6 +13,7 @@ use rustic_core::repofile::{BlobType, SnapshotFile};
 use rustic_core::{BlobId, DataId, Id, IndexedFullStatus, Repository};
 
 use super::format::parent::{self, Known};
+use super::view::{Decode, Decoded, Lens, Stored, View};
 use super::{Metadata, Node, NodeType, explain, format};
 use crate::timeline::Point;
 
@@ -28,6 +29,8 @@ pub struct SavedTree {
     point: Point,
     root: Node,
     roots: Vec<PathBuf>,
+    /// What it is looked at through; `None`: as it is stored.
+    lens: Option<Lens>,
 }
 
 /// A node with its path inside the snapshot: `/etc/hosts`. The path's last name is the node's, unchecked.
@@ -62,7 +65,16 @@ impl SavedTree {
             Node::new_node(OsStr::new(""), NodeType::Dir, Metadata { mode: Some(0o755), ..Metadata::default() });
         root.subtree = Some(snapshot.tree);
         let roots = snapshot.paths.iter().map(PathBuf::from).collect();
-        Ok(Self { repository: Arc::new(repository), point, root, roots })
+        Ok(Self { repository: Arc::new(repository), point, root, roots, lens: None })
+    }
+
+    /// The same point, as a view shows it.
+    #[must_use]
+    pub fn seen_as(&self, view: Arc<dyn View>) -> Self {
+        let lens = Lens::new(view);
+        let mut root = self.root.clone();
+        root.subtree = Some(lens.id(0));
+        Self { root, roots: vec![PathBuf::from("/")], lens: Some(lens), ..self.clone() }
     }
 
     /// The point it belongs to.
@@ -95,6 +107,9 @@ impl SavedTree {
 
     /// What is in a directory node, in the stored order; empty for other nodes.
     pub fn children(&self, directory: &Node) -> Result<Vec<Node>> {
+        if let Some(lens) = &self.lens {
+            return lens.children(directory);
+        }
         match directory.subtree {
             Some(id) if directory.is_dir() => {
                 let tree = self.repository.get_tree(&id).map_err(|error| explain(*error));
@@ -111,9 +126,9 @@ impl SavedTree {
         parent::parse(&read.with_context(|| format!("read tree {blob}"))?)
     }
 
-    /// The tree of the root.
+    /// The tree of the root; a view has none.
     pub fn root_tree(&self) -> Option<format::BlobId> {
-        self.root.subtree.map(|tree| format::BlobId::from(*tree))
+        self.root.subtree.filter(|_| self.lens.is_none()).map(|tree| format::BlobId::from(*tree))
     }
 
     /// Everything from `path` downwards, `path` itself first, parents before children, directories in stored order.
@@ -129,9 +144,28 @@ impl SavedTree {
         Ok(Box::new(Walk { tree: self.clone(), stack: vec![vec![start].into_iter()] }))
     }
 
-    /// The sizes in bytes of the pieces a file's content is stored in, in order; their sum is its real size.
+    /// Whether the size in a node is that of its content, unless something is damaged. What a device says of its files it may have said a moment too early.
+    pub fn has_exact_sizes(&self) -> bool {
+        self.lens.is_none()
+    }
+
+    /// The sizes in bytes of the pieces a file's content comes in, in order; their sum is its real size.
     pub fn piece_sizes(&self, file: &Node) -> Result<Vec<u64>> {
+        let sizes = self.stored_sizes(file)?;
+        Ok(self.decoder_of(file, &sizes)?.map_or(sizes, |decoder| vec![decoder.size()]))
+    }
+
+    fn stored_sizes(&self, file: &Node) -> Result<Vec<u64>> {
         pieces(file).iter().map(|id| self.piece_size(id)).collect()
+    }
+
+    /// What the stored bytes of a file have to go through; `None`: nothing.
+    fn decoder(&self, file: &Node) -> Result<Option<Box<dyn Decode>>> {
+        if self.lens.is_none() { Ok(None) } else { self.decoder_of(file, &self.stored_sizes(file)?) }
+    }
+
+    fn decoder_of(&self, file: &Node, sizes: &[u64]) -> Result<Option<Box<dyn Decode>>> {
+        self.lens.as_ref().map_or(Ok(None), |lens| lens.decoder(file, &Content { tree: self, file, sizes }))
     }
 
     fn piece_size(&self, id: &DataId) -> Result<u64> {
@@ -141,7 +175,16 @@ impl SavedTree {
 
     /// Reads the content of one file in order; every piece was checked against its id.
     pub fn read(&self, file: &Node) -> Result<Box<dyn Iterator<Item = Result<Bytes>> + Send + '_>> {
-        Ok(Box::new(pieces(file).to_vec().into_iter().map(|id| self.piece(&id))))
+        let pieces = pieces(file).to_vec().into_iter().map(|id| self.piece(&id));
+        Ok(match self.decoder(file)? {
+            Some(decoder) => Box::new(Decoded { pieces, decoder, is_over: false }),
+            None => Box::new(pieces),
+        })
+    }
+
+    /// Reads the content that is stored in these pieces, in order; every piece was checked against its id.
+    pub fn read_pieces(&self, blobs: Vec<format::BlobId>) -> impl Iterator<Item = Result<Bytes>> + Send + '_ {
+        blobs.into_iter().map(|blob| self.piece(&DataId::from(Id::from(blob))))
     }
 
     fn piece(&self, id: &DataId) -> Result<Bytes> {
@@ -161,39 +204,40 @@ impl SavedTree {
     /// Each piece is checked against its id and given to `write` with the index of the file in `files`, and its offset in bytes. `write` is called
     /// from several threads, pieces in any order. The first error of `write` or of the store ends it.
     pub fn read_many(&self, files: &[&Node], write: &Write<'_>) -> Result<()> {
-        let wanted = self.in_store_order(files)?;
-        let next = AtomicUsize::new(0);
-        let stop = AtomicBool::new(false);
-        let first_error = Mutex::new(None);
-        thread::scope(|scope| {
-            for _ in 0..READERS.min(wanted.len()) {
-                scope.spawn(|| {
-                    while !stop.load(Ordering::Relaxed) {
-                        let Some((id, places)) = wanted.get(next.fetch_add(1, Ordering::Relaxed)) else { break };
-                        let result = self.piece(id).and_then(|bytes| {
-                            places.iter().try_for_each(|&(file, offset)| write(file, offset, &bytes))
-                        });
-                        if let Err(error) = result {
-                            stop.store(true, Ordering::Relaxed);
-                            first_error.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
-                        }
-                    }
-                });
-            }
-        });
-        match first_error.into_inner().unwrap_or_else(PoisonError::into_inner) {
-            Some(error) => Err(error),
-            None => Ok(()),
+        let (mut plain, mut decoded) = (Vec::new(), Vec::new());
+        for (index, file) in files.iter().enumerate() {
+            if self.decoder(file)?.is_some() { decoded.push((index, *file)) } else { plain.push((index, *file)) }
         }
+        in_parallel(&self.in_store_order(&plain)?, |(id, places)| {
+            let bytes = self.piece(id)?;
+            places.iter().try_for_each(|&(file, offset)| write(file, offset, &bytes))
+        })?;
+        // What has to go through a decoder has to come in order.
+        decoded.sort_by_cached_key(|(_, file)| self.place(file));
+        in_parallel(&decoded, |(index, file)| {
+            let mut offset = 0;
+            for piece in self.read(file)? {
+                let piece = piece?;
+                write(*index, offset, &piece)?;
+                offset += piece.len() as u64;
+            }
+            Ok(())
+        })
+    }
+
+    /// Where the content of a file begins in the store: its pack, and the offset there.
+    fn place(&self, file: &Node) -> Option<impl Ord + use<>> {
+        let entry = self.repository.get_index_entry(pieces(file).first()?).ok()?;
+        Some((entry.pack, entry.location.offset))
     }
 
     /// Every different piece of the files with the places it belongs to, sorted by pack and offset.
-    fn in_store_order(&self, files: &[&Node]) -> Result<Vec<Wanted>> {
+    fn in_store_order(&self, files: &[(usize, &Node)]) -> Result<Vec<Wanted>> {
         let mut places: HashMap<DataId, Vec<(usize, u64)>> = HashMap::new();
-        for (index, file) in files.iter().enumerate() {
+        for (index, file) in files {
             let mut offset = 0;
             for id in pieces(file) {
-                places.entry(*id).or_default().push((index, offset));
+                places.entry(*id).or_default().push((*index, offset));
                 offset += self.piece_size(id)?;
             }
         }
@@ -207,8 +251,53 @@ impl SavedTree {
     }
 }
 
+/// Does several of these at a time, begun in their order. The first error ends it.
+fn in_parallel<J: Sync>(jobs: &[J], work: impl Fn(&J) -> Result<()> + Sync) -> Result<()> {
+    let next = AtomicUsize::new(0);
+    let stop = AtomicBool::new(false);
+    let first_error = Mutex::new(None);
+    thread::scope(|scope| {
+        for _ in 0..READERS.min(jobs.len()) {
+            scope.spawn(|| {
+                while !stop.load(Ordering::Relaxed) {
+                    let Some(job) = jobs.get(next.fetch_add(1, Ordering::Relaxed)) else { break };
+                    if let Err(error) = work(job) {
+                        stop.store(true, Ordering::Relaxed);
+                        first_error.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
+                    }
+                }
+            });
+        }
+    });
+    first_error.into_inner().unwrap_or_else(PoisonError::into_inner).map_or(Ok(()), Err)
+}
+
 fn pieces(file: &Node) -> &[DataId] {
     file.content.as_deref().unwrap_or_default()
+}
+
+/// The content of a file in the store.
+struct Content<'t> {
+    tree: &'t SavedTree,
+    file: &'t Node,
+    sizes: &'t [u64],
+}
+
+impl Stored for Content<'_> {
+    fn size(&self) -> u64 {
+        self.sizes.iter().copied().fold(0, u64::saturating_add)
+    }
+
+    fn last(&self, bytes: usize) -> Result<Vec<u8>> {
+        let mut last = Vec::new();
+        for piece in pieces(self.file).iter().rev() {
+            if last.len() >= bytes {
+                break;
+            }
+            last.splice(..0, self.tree.piece(piece)?);
+        }
+        Ok(last.split_off(last.len().saturating_sub(bytes)))
+    }
 }
 
 struct Walk {

@@ -3,6 +3,7 @@
 
 mod faults;
 mod libimobiledevice;
+mod network;
 mod pymobiledevice3;
 mod raw;
 #[path = "../support/mod.rs"]

@@ -1,5 +1,6 @@
 //! The phone as its services share it: what it is like, who is connected, and what it was told.
 
+mod announce;
 mod network;
 
 use std::collections::HashMap;

@@ -1,0 +1,1 @@
+//! The overlay, without a device.

@@ -1,0 +1,105 @@
+//! What goes well: full and incremental backups, and what the phone has to send for them.
+
+use std::fs;
+use std::path::Path;
+
+use super::support::iphone::Settings;
+use super::{Rig, folder, told};
+
+#[test]
+fn full_backup_holds_all_that_is_on_the_phone() {
+    let rig = Rig::new(Settings::default());
+    let saved = rig.saved(&[]);
+    let seen = rig.phone.backup.seen();
+    assert_eq!(seen.full, Some(true));
+    assert_eq!((seen.farewells, seen.untold), (1, 0));
+    // That there is no backup yet.
+    assert_eq!(seen.refusals, [("DLMessageDownloadFiles".to_owned(), -13, "Multi status".to_owned())]);
+    rig.assert_holds_the_phone(saved["snapshot"].as_str().unwrap());
+    rig.assert_nothing_is_left();
+    rig.env.restic(["check", "--read-data"]).code(0);
+}
+
+#[test]
+fn incremental_backup_has_the_phone_send_what_changed_and_nothing_else() {
+    let rig = Rig::new(Settings::default());
+    rig.saved(&[]);
+    {
+        let mut files = rig.phone.backup.files();
+        let (old, new) = ("Media/DCIM/100APPLE/IMG_0001.JPG", "Media/DCIM/100APPLE/IMG_9999.JPG");
+        files.add("CameraRollDomain", "Media/DCIM/100APPLE/IMG_5000.JPG", "a new photo");
+        files.change("CameraRollDomain", old, "a changed photo");
+        files.rename("CameraRollDomain", old, "CameraRollDomain", new);
+        files.remove("HomeDomain", "Library/SMS/sms.db");
+    }
+    let saved = rig.saved(&[]);
+    let seen = rig.phone.backup.seen();
+    assert_eq!(seen.full, Some(false));
+    assert_eq!(seen.longest_block, 32 << 10);
+    let mut sent: Vec<&str> = seen.sent.iter().map(|(_, path)| path.as_str()).collect();
+    sent.sort_unstable();
+    assert_eq!(sent, ["Media/DCIM/100APPLE/IMG_5000.JPG", "Media/DCIM/100APPLE/IMG_9999.JPG"]);
+    rig.assert_holds_the_phone(saved["snapshot"].as_str().unwrap());
+    assert!(saved["files_unmodified"].as_u64() > saved["files_new"].as_u64(), "{saved}");
+
+    let again = rig.saved(&[]);
+    assert_eq!(rig.phone.backup.seen().sent, []);
+    rig.assert_holds_the_phone(again["snapshot"].as_str().unwrap());
+    rig.env.restic(["check", "--read-data"]).code(0);
+}
+
+#[test]
+fn backup_is_full_when_it_is_asked_for() {
+    let rig = Rig::new(Settings::default());
+    rig.saved(&[]);
+    let outcome = rig.backup(&["--full"]).code(0).stderr_has("full backup: it was asked for");
+    assert_eq!(rig.phone.backup.seen().full, Some(true));
+    rig.assert_holds_the_phone(outcome.line("item")["snapshot"].as_str().unwrap());
+}
+
+#[test]
+fn folder_is_the_one_that_idevicebackup2_makes() {
+    let rig = Rig::new(Settings::default());
+    let saved = rig.saved(&[]);
+    let mut ours = rig.restored(saved["snapshot"].as_str().unwrap());
+    fs::create_dir(rig.env.path("theirs")).unwrap();
+    told(&rig.env, "idevicebackup2", &["backup", "--full", rig.env.path("theirs").to_str().unwrap()]);
+    let mut theirs = folder::read(&rig.env.path("theirs").join(rig.phone.udid()));
+    assert_eq!(ours.keys().collect::<Vec<_>>(), theirs.keys().collect::<Vec<_>>());
+    let [our_info, their_info] = [&mut ours, &mut theirs].map(|files| {
+        let info = files.remove(Path::new("Info.plist")).unwrap();
+        // What has a date or a number of its own in it.
+        ["Manifest.db", "Manifest.plist", "Status.plist"].map(|name| files.remove(Path::new(name)).unwrap());
+        plist::from_bytes::<plist::Dictionary>(&info).unwrap()
+    });
+    assert!(ours == theirs, "the contents differ");
+    let mut keys: Vec<&String> = their_info.keys().collect();
+    keys.sort();
+    assert_eq!(our_info.keys().collect::<Vec<_>>(), keys);
+    for key in keys.into_iter().filter(|key| !["GUID", "Last Backup Date"].contains(&key.as_str())) {
+        assert_eq!(our_info.get(key), their_info.get(key), "{key}");
+    }
+}
+
+#[test]
+fn idevicebackup2_goes_on_with_the_folder() {
+    let rig = Rig::new(Settings::default());
+    let saved = rig.saved(&[]);
+    let target = rig.env.path("theirs");
+    rig.env.restic(["restore", saved["snapshot"].as_str().unwrap(), "--target", target.to_str().unwrap()]).code(0);
+    told(&rig.env, "idevicebackup2", &["backup", target.to_str().unwrap()]);
+    let seen = rig.phone.backup.seen();
+    assert_eq!((seen.full, seen.sent), (Some(false), vec![]));
+}
+
+#[test]
+fn dry_run_asks_the_phone_for_nothing_and_leaves_nothing() {
+    let rig = Rig::new(Settings::default());
+    rig.backup(&["-n"]).code(0).stderr_has("would be asked for a backup");
+    assert_eq!(rig.phone.backup.seen().requests, []);
+    rig.saved(&[]);
+    rig.phone.backup.forget();
+    rig.backup(&["-n"]).code(0).stderr_has("the rest is as in the newest point");
+    assert_eq!(rig.phone.backup.seen().requests, []);
+    rig.assert_nothing_is_left();
+}
