@@ -13,9 +13,7 @@ use super::find;
 use super::heartbeat::Heartbeat;
 use super::link::Link;
 use super::lockdown::{LABEL, Lockdown};
-use super::record::Record;
 use super::refused::Refused;
-pub(super) use super::refused::explain;
 use crate::config::IosConfig;
 
 /// A device that was found, and whose lockdownd has shown that it is the one of the pairing record.
@@ -86,11 +84,6 @@ impl Phone {
     /// Whether it is reached over the network.
     pub(super) fn is_wireless(&self) -> bool {
         self.link.way.is_wireless()
-    }
-
-    /// The pairing record by which it lets us in.
-    pub(super) fn record(&self) -> &Record {
-        &self.link.record
     }
 
     /// A value that lockdownd knows; all of the domain without a key. `None` when it has none.

@@ -5,11 +5,12 @@
 use std::io::{self, ErrorKind};
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use plist::{Dictionary, Value};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::timeout;
 
+use super::bounds;
 use super::refused::broken;
 
 /// The longest answer that is taken, in bytes. All values of a device with all its domains are some ten thousand.
@@ -48,25 +49,22 @@ pub(super) async fn receive(socket: &mut (impl AsyncRead + Unpin)) -> Result<Dic
         if length > LONGEST {
             return Err(io::Error::new(ErrorKind::InvalidData, format!("an answer of {length} bytes")));
         }
-        let mut text = vec![0; length];
-        socket.read_exact(&mut text).await?;
-        Ok(text)
+        let mut text = Vec::new();
+        socket.take(length as u64).read_to_end(&mut text).await?;
+        if text.len() < length { Err(ErrorKind::UnexpectedEof.into()) } else { Ok(text) }
     };
     let text = in_time(received).await?;
     parse(&text)
 }
 
-/// Reads a dictionary, XML or binary.
+/// Reads a dictionary, XML or binary, within bounds.
 ///
 /// # Errors
 ///
 /// When it is none.
 pub(super) fn parse(text: &[u8]) -> Result<Dictionary> {
-    match plist::from_bytes::<Value>(text) {
-        Ok(Value::Dictionary(message)) => Ok(message),
-        Ok(_) => bail!("what came is a property list, but no dictionary"),
-        Err(error) => Err(error).context("what came is no property list"),
-    }
+    let list = bounds::parse(text).context("what came is no property list")?;
+    list.into_dictionary().context("what came is a property list, but no dictionary")
 }
 
 async fn in_time<T>(work: impl Future<Output = io::Result<T>>) -> Result<T> {
