@@ -267,10 +267,8 @@ fn save_safety_point(
     // A source may leave contents in the store before it has its tree.
     let _held = hold_store(context, store, Purpose::Share).with_context(doing).hint(HINT)?;
     let deposit = store.deposit();
-    let opening =
-        OpenOptions { previous: previous.as_ref(), deposit: Some(&deposit), ..OpenOptions::default() };
-    let overwritten =
-        source.overwritten(item, &chosen.saved, chosen.path.as_deref(), &opening, &*context.monitor);
+    let opening = OpenOptions { previous: previous.as_ref(), deposit: Some(&deposit), ..OpenOptions::default() };
+    let overwritten = source.overwritten(item, &chosen.saved, chosen.path.as_deref(), &opening, &*context.monitor);
     let Some(tree) = overwritten.with_context(doing).hint(HINT)? else { return Ok(()) };
     drop(previous);
     let safety = Item { id: format!("{}{SAFETY_SUFFIX}", item.id), ..item.clone() };

@@ -205,8 +205,11 @@ impl Muxer {
             let Some(rest) = length.checked_sub(4).filter(|rest| (HEADER - 4..=LONGEST).contains(rest)) else {
                 bail!("an answer of {length} bytes");
             };
-            let mut answer = vec![0; rest];
-            socket.read_exact(&mut answer).await?;
+            let mut answer = Vec::new();
+            socket.take(rest as u64).read_to_end(&mut answer).await?;
+            if answer.len() < rest {
+                return Err(io::Error::from(ErrorKind::UnexpectedEof).into());
+            }
             wire::parse(answer.get(HEADER - 4..).unwrap_or_default())
         };
         match timeout(PATIENCE, exchange).await {

@@ -118,6 +118,8 @@ pub(super) fn broken(error: std::io::Error) -> Error {
     ];
     if ended.contains(&error.kind()) {
         let text = "the connection to the device broke off";
+        // A pipe that is closed means to the rest of the program that nobody reads what it prints.
+        let error = std::io::Error::new(ErrorKind::ConnectionReset, error.to_string());
         return hinted(
             Error::new(error).context(text),
             "Was it unplugged, or out of reach? Run this again when it is back.",
@@ -148,5 +150,15 @@ mod tests {
         let error = Refused::explained(&format!("Odd\x1b[2J{}", "x".repeat(1000)));
         assert!(chain(&error).starts_with("the device answers: Odd\\u{1b}[2Jxxx"), "{error:#}");
         assert!(chain(&error).len() < 300);
+    }
+
+    #[test]
+    fn connection_that_ends_is_told_as_such_and_is_no_closed_pipe() {
+        for kind in [ErrorKind::UnexpectedEof, ErrorKind::BrokenPipe] {
+            let told = broken(kind.into());
+            assert!(chain(&told).starts_with("the connection to the device broke off"), "{told:#}");
+            assert_eq!(cause::<std::io::Error>(&told).unwrap().kind(), ErrorKind::ConnectionReset);
+        }
+        assert_eq!(broken(std::io::Error::other("x")).to_string(), "x");
     }
 }

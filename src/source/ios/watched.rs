@@ -57,7 +57,11 @@ impl Clock {
     ) -> Poll<io::Result<T>> {
         if outcome.is_ready() {
             self.since = None;
-            return outcome;
+            return outcome.map_err(|error| match error.kind() {
+                // To the rest of the program a closed pipe means that nobody reads what it prints.
+                ErrorKind::BrokenPipe => io::Error::new(ErrorKind::ConnectionReset, error.to_string()),
+                _ => error,
+            });
         }
         let until = *self.since.get_or_insert_with(Instant::now) + patience.limit;
         loop {
@@ -163,6 +167,15 @@ mod tests {
             });
             assert_eq!(watched.read_u8().await.unwrap(), 8);
             late.await.unwrap();
+        });
+    }
+
+    #[test]
+    fn a_side_that_has_gone_is_no_closed_pipe() {
+        run(async {
+            let (mut watched, far) = watched(Duration::from_secs(5));
+            drop(far);
+            assert_eq!(watched.write_all(&[0; 1000]).await.unwrap_err().kind(), ErrorKind::ConnectionReset);
         });
     }
 

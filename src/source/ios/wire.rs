@@ -5,7 +5,7 @@
 use std::io::{self, ErrorKind};
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use plist::{Dictionary, Value};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::timeout;
@@ -74,17 +74,14 @@ async fn frame(socket: &mut (impl AsyncRead + Unpin)) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Reads a dictionary, XML or binary.
+/// Reads a dictionary, XML or binary, within bounds.
 ///
 /// # Errors
 ///
 /// When it is none.
 pub(super) fn parse(text: &[u8]) -> Result<Dictionary> {
-    match bounds::parse(text) {
-        Ok(Value::Dictionary(message)) => Ok(message),
-        Ok(_) => bail!("what came is a property list, but no dictionary"),
-        Err(error) => Err(error).context("what came is no property list"),
-    }
+    let list = bounds::parse(text).context("what came is no property list")?;
+    list.into_dictionary().context("what came is a property list, but no dictionary")
 }
 
 async fn in_time<T>(work: impl Future<Output = io::Result<T>>) -> Result<T> {
