@@ -16,6 +16,7 @@
 #![allow(unused_imports, reason = "each test file uses a part of this")]
 
 pub mod agent;
+mod archive;
 pub mod around;
 pub mod cipher;
 pub mod content;
