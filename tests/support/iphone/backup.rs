@@ -17,6 +17,7 @@
 
 pub mod agent;
 mod archive;
+mod archived;
 pub mod around;
 pub mod cipher;
 pub mod content;

@@ -1,8 +1,7 @@
 //! The record of one file in the manifest: an `MBFile`, archived by NSKeyedArchiver as a binary property list.
 
-use plist::Value;
-
 use super::archive::Archive;
+use super::archived::{Archived, Object};
 use super::content::Sha1;
 use super::files::{Entry, Kind};
 
@@ -84,21 +83,28 @@ impl Record {
 
     /// Reads a record. `None`: it is none.
     pub fn read(bytes: &[u8]) -> Option<Self> {
-        let archive = Value::from_reader(std::io::Cursor::new(bytes)).ok()?.into_dictionary()?;
-        let objects = archive.get("$objects")?.as_array()?;
-        let object = |value: &Value| objects.get(usize::try_from(value.as_uid()?.get()).ok()?).cloned();
-        let file = object(archive.get("$top")?.as_dictionary()?.get("root")?)?.into_dictionary()?;
-        let number = |name: &str| file.get(name)?.as_unsigned_integer();
-        let key = file.get("EncryptionKey").and_then(object).and_then(Value::into_dictionary);
+        let archive = Archived::new(bytes)?;
+        let top = archive.root()?;
+        let objects = archive.get(top, "$objects")?;
+        let follow = |object: Object<'_>| match object {
+            Object::Uid(at) => archive.item(objects, at),
+            _ => None,
+        };
+        let file = follow(archive.get(archive.get(top, "$top")?, "root")?)?;
+        let number = |name: &str| archive.get(file, name)?.integer();
+        let unsigned = |name: &str| u64::try_from(number(name)?).ok();
+        let small = |name: &str| u32::try_from(number(name)?).ok();
+        let other = |name: &str| follow(archive.get(file, name)?);
+        let key = other("EncryptionKey").and_then(|key| Some(archive.get(key, "NS.data")?.data()?.to_vec()));
         Some(Self {
-            size: number("Size")?,
-            mtime: file.get("LastModified")?.as_signed_integer()?,
-            inode: number("InodeNumber")?,
-            mode: u32::try_from(number("Mode")?).ok()?,
-            class: u32::try_from(number("ProtectionClass")?).ok()?,
-            key: key.and_then(|key| Some(key.get("NS.data")?.as_data()?.to_vec())),
-            digest: file.get("Digest").and_then(object).and_then(|digest| digest.as_data()?.try_into().ok()),
-            target: file.get("Target").and_then(object).and_then(Value::into_string),
+            size: unsigned("Size")?,
+            mtime: number("LastModified")?,
+            inode: unsigned("InodeNumber")?,
+            mode: small("Mode")?,
+            class: small("ProtectionClass")?,
+            key,
+            digest: other("Digest").and_then(|digest| digest.data()?.try_into().ok()),
+            target: other("Target").and_then(Object::text),
         })
     }
 }
