@@ -6,7 +6,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use tokio::runtime::{Builder, Runtime};
 
 use super::{Item, OpenOptions, Readiness, Source, Tree};
@@ -18,7 +18,9 @@ use crate::quantity::show_bytes;
 use crate::secret::Revealed;
 use crate::store::SavedTree;
 
+pub mod about;
 mod afc;
+mod back;
 mod backup;
 mod bounds;
 mod bus;
@@ -26,6 +28,7 @@ mod certificate;
 mod complete;
 mod decrypt;
 mod exchange;
+pub mod discover;
 pub mod find;
 mod frames;
 mod heartbeat;
@@ -59,6 +62,7 @@ mod watched;
 mod way;
 mod wire;
 
+use about::About;
 use phone::{Found, Phone};
 
 /// How many threads move bytes between a device and us: one for its messages, one for what must not wait for them.
@@ -130,6 +134,15 @@ impl Source for Ios {
         })
     }
 
+    fn describe(&self) -> Result<Option<String>> {
+        self.runtime()?.block_on(async {
+            match Phone::find(&self.config, &self.credentials).await? {
+                Found::Here(mut phone) => Ok(Some(About::of(&mut phone).await?.to_string())),
+                Found::Away(_) => Ok(None),
+            }
+        })
+    }
+
     fn items(&self) -> Result<Vec<Item>> {
         let root = Path::new("/").join(&self.config.udid);
         Ok(vec![Item { id: self.id.clone(), source: self.id.clone(), paths: vec![root] }])
@@ -155,17 +168,33 @@ impl Source for Ios {
         backup::open(self, item, options, monitor)
     }
 
-    fn overwritten(&self, item: &Item, _saved: &SavedTree, _path: Option<&Path>) -> Result<Option<Box<dyn Tree>>> {
-        bail!("{} cannot be restored yet", item.id)
+    fn make_way(&self, item: &Item, saved: &SavedTree, options: &RestoreOptions, _monitor: &dyn Monitor) -> Result<()> {
+        back::examine(self, item, saved, options)
+    }
+
+    fn caution(&self, options: &RestoreOptions) -> Result<Option<String>> {
+        back::caution(self, &options.device).map(Some)
+    }
+
+    /// All of the device, as a backup of it.
+    fn overwritten(
+        &self,
+        item: &Item,
+        _saved: &SavedTree,
+        _path: Option<&Path>,
+        opening: &OpenOptions<'_>,
+        monitor: &dyn Monitor,
+    ) -> Result<Option<Box<dyn Tree>>> {
+        backup::open(self, item, opening, monitor).map(Some)
     }
 
     fn restore(
         &self,
         item: &Item,
-        _saved: &SavedTree,
-        _options: &RestoreOptions,
-        _monitor: &dyn Monitor,
+        saved: &SavedTree,
+        options: &RestoreOptions,
+        monitor: &dyn Monitor,
     ) -> Result<Extracted> {
-        bail!("{} cannot be restored yet", item.id)
+        back::restore(self, item, saved, options, monitor)
     }
 }

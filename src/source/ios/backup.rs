@@ -57,6 +57,7 @@ pub(super) fn open(ios: &Ios, item: &Item, options: &OpenOptions<'_>, monitor: &
         return Ok(Box::new(Backup::new(folder, Vec::new())));
     }
     let (mut folder, full) = base(ios, options, &directory, password)?;
+    folder.call(phone.udid());
     if let Some(why) = &full {
         monitor.say(&format!("{}: full backup: {why}", item.id));
     }

@@ -13,13 +13,14 @@ use crate::monitor::{Monitor, Task, Unit};
 pub(super) struct Progress {
     task: Arc<dyn Task>,
     done: u64,
+    files: u64,
     expected: u64,
 }
 
 impl Progress {
     /// Begins to tell.
     pub(super) fn new(monitor: &dyn Monitor, item: &str, action: &str) -> Self {
-        Self { task: monitor.start(item, action, Unit::Bytes), done: 0, expected: 0 }
+        Self { task: monitor.start(item, action, Unit::Bytes), done: 0, files: 0, expected: 0 }
     }
 
     /// What a message says of it.
@@ -45,8 +46,14 @@ impl Progress {
     }
 
     /// One more file is through.
-    pub(super) fn file(&self) {
+    pub(super) fn file(&mut self) {
+        self.files += 1;
         self.task.advance_files(1);
+    }
+
+    /// How many files are through.
+    pub(super) fn files(&self) -> u64 {
+        self.files
     }
 
     /// How many bytes went by.

@@ -85,6 +85,8 @@ pub(super) struct Circumstances {
     pub(super) broken: Option<Error>,
     /// Files that the device could not read, and why.
     pub(super) unread: Vec<(String, String)>,
+    /// Contents that the device asked for and did not get, and why.
+    pub(super) unsent: Vec<(String, String)>,
 }
 
 /// Whether the session was a success; else what that means for whoever owns the device, named `name`.

@@ -28,8 +28,8 @@ use crate::output::printable;
 /// How long a block may be, in bytes. Devices send 32 KiB.
 const MOST_BLOCK: u32 = 64 << 20;
 
-/// How many files are named that could not be read.
-const MOST_UNREAD: usize = 1000;
+/// How many files are named that could not be read, there or here.
+const MOST_NAMED: usize = 1000;
 
 /// How long a device that has a passcode may think before its owner is asked to look at it.
 const PROMPT_AFTER: Duration = Duration::from_secs(2);
@@ -135,7 +135,7 @@ impl Serve<'_> {
 
     /// The place that the device means. The inner error is for the device, the outer one ends the session.
     fn place(&self, path: &str) -> Result<Result<Place, Refused>> {
-        match Place::parse(self.folder.udid(), path) {
+        match Place::parse(self.folder.called(), path) {
             Ok(place) => Ok(Ok(place)),
             Err(Unfit::Unknown) => {
                 tracing::debug!("the device names {}, which no backup has", printable(path.as_ref()));
@@ -167,8 +167,7 @@ impl Serve<'_> {
                     Listed::Folder => ("DLFileTypeDirectory", 0, 0),
                     Listed::File(size, modified) => ("DLFileTypeRegular", size, modified),
                 };
-                let modified =
-                    std::time::UNIX_EPOCH + Duration::from_secs(u64::try_from(modified / 1_000_000_000).unwrap_or(0));
+                let modified = std::time::UNIX_EPOCH + Duration::from_secs(u64::try_from(modified / 1_000_000_000).unwrap_or(0));
                 let entry = [
                     ("DLFileType", Value::from(kind)),
                     ("DLFileSize", size.into()),
@@ -219,8 +218,12 @@ impl Serve<'_> {
         let mut failed = Dictionary::new();
         for path in message.texts(1) {
             let place = self.place(path)?;
+            let is_body = matches!(place, Ok(Place::Body(..)));
             self.wire.send_name(path).await?;
             if let Err(Refused { code, text }) = self.send_file(place).await? {
+                if is_body && self.circumstances.unsent.len() < MOST_NAMED {
+                    self.circumstances.unsent.push((path.to_owned(), text.clone()));
+                }
                 tracing::debug!("{} is not sent: {text}", printable(path.as_ref()));
                 self.wire.send_block(code::ERROR_LOCAL, text.as_bytes()).await?;
                 let error = [("DLFileErrorString", Value::from(text)), ("DLFileErrorCode", code.into())];
@@ -309,12 +312,8 @@ impl Serve<'_> {
         };
         self.progress.file();
         if let Some(why) = unread {
-            tracing::debug!(
-                "{} could not be read on the device: {}",
-                printable(source.as_ref()),
-                printable(why.as_ref())
-            );
-            if self.circumstances.unread.len() < MOST_UNREAD {
+            tracing::debug!("{} could not be read on the device: {}", printable(source.as_ref()), printable(why.as_ref()));
+            if self.circumstances.unread.len() < MOST_NAMED {
                 self.circumstances.unread.push((if source.is_empty() { path } else { source }.to_owned(), why));
             }
             return Ok(result);

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use plist::{Date, Dictionary, Value};
 
-use super::agent::{Around, End, Shared};
+use super::agent::Shared;
+use super::around::{Around, End};
 use super::content::{Content, Sha1};
 use super::faults::{BadManifest, Faults, Wrong};
 use super::files::{Entry, Kind};
