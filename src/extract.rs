@@ -16,6 +16,7 @@ use anyhow::{Context, Result, anyhow};
 
 use crate::error::{Annotate, ExitCode};
 use crate::monitor::{Monitor, Unit};
+use crate::secret::Secret;
 use crate::source::{Problem, Severity};
 use crate::store::{Node, SavedTree, node};
 
@@ -59,6 +60,27 @@ pub struct RestoreOptions {
     pub rename: Option<String>,
     /// Further points of the store.
     pub library: Option<Library>,
+    /// How a device takes its point back.
+    pub device: DeviceOptions,
+}
+
+/// What is asked of a device that takes a point back.
+#[derive(Debug, Clone, Default)]
+pub struct DeviceOptions {
+    /// Whether system files are written, too.
+    pub system_files: bool,
+    /// Whether it takes the settings of the point, and does not keep its own.
+    pub replace_settings: bool,
+    /// Whether it copies the backup before it begins.
+    pub copy: bool,
+    /// Whether it is not restarted afterwards.
+    pub no_reboot: bool,
+    /// Whether it removes what is not in the point.
+    pub remove_others: bool,
+    /// Whether it is not told which apps were installed.
+    pub skip_apps: bool,
+    /// The password, when the point is an encrypted backup.
+    pub password: Option<Secret>,
 }
 
 impl RestoreOptions {

@@ -33,6 +33,11 @@ pub trait Source: Send + Sync {
     /// Says whether a backup could start now. Changes nothing, here or there.
     fn preflight(&self) -> Result<Readiness>;
 
+    /// What there is to say of a source that is ready, in one line. Changes nothing.
+    fn describe(&self) -> Result<Option<String>> {
+        Ok(None)
+    }
+
     /// The items that would fail although the source is ready, and why. Changes nothing.
     fn examine(&self) -> Result<Vec<(String, Error)>> {
         Ok(Vec::new())
@@ -84,8 +89,25 @@ pub trait Source: Send + Sync {
     }
 
     /// What [`Source::restore`] with the same arguments would overwrite, as a tree: the safety point is made of it.
-    /// `None` when nothing would be overwritten.
-    fn overwritten(&self, item: &Item, saved: &SavedTree, path: Option<&Path>) -> Result<Option<Box<dyn Tree>>>;
+    /// `None` when nothing would be overwritten. `opening` has the newest point of the item for a source that makes use of it.
+    fn overwritten(
+        &self,
+        item: &Item,
+        saved: &SavedTree,
+        path: Option<&Path>,
+        opening: &OpenOptions<'_>,
+        monitor: &dyn Monitor,
+    ) -> Result<Option<Box<dyn Tree>>>;
+
+    /// What whoever confirms [`Source::restore`] should know of it besides the point: which device it changes. `None`: nothing.
+    ///
+    /// # Errors
+    ///
+    /// When the restore would fail.
+    fn caution(&self, options: &RestoreOptions) -> Result<Option<String>> {
+        let _ = options;
+        Ok(None)
+    }
 
     /// Puts a saved tree, or the part of it that `options` name, back where it came from.
     fn restore(

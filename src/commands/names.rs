@@ -17,6 +17,7 @@ use crate::output::printable;
 use crate::secret::{Revealed, Secret};
 use crate::source::Problem;
 use crate::source::ios::names;
+use crate::store::SavedTree;
 use crate::timeline::Point;
 use crate::ui;
 
@@ -87,10 +88,27 @@ impl<'a> Names<'a> {
             .exit(ExitCode::Usage)
     }
 
-    /// From the file that was named, from the configuration, or from a person.
+    /// The password of a point that goes back to its device; `None` when it is no encrypted backup of one.
+    ///
+    /// # Errors
+    ///
+    /// When nobody has told it, and when the point cannot be read.
+    pub(super) fn password_of(&self, saved: &SavedTree) -> Result<Option<Secret>> {
+        let point = saved.point();
+        if !names::is_device(&point.item) || !names::is_encrypted(saved)? {
+            return Ok(None);
+        }
+        self.secret(point).map(Some)
+    }
+
     fn password(&self, point: &Point) -> Result<Revealed> {
+        self.secret(point)?.read()
+    }
+
+    /// From the file that was named, from the configuration, or from a person.
+    fn secret(&self, point: &Point) -> Result<Secret> {
         if let Some(file) = &self.args.password_file {
-            return Secret::file(file).read();
+            return Ok(Secret::file(file));
         }
         let source = point.item.split('/').next().unwrap_or(&point.item);
         let configured = self.config.sources.iter().find_map(|config| match config {
@@ -98,16 +116,16 @@ impl<'a> Names<'a> {
             _ => None,
         });
         if let Some(secret) = configured {
-            return secret.read();
+            return Ok(secret.clone());
         }
         if let Some(typed) = self.typed.borrow().get(&point.item) {
-            return Secret::literal(typed).read();
+            return Ok(Secret::literal(typed));
         }
         let question = format!("Password of the encrypted backups of {}:", point.item);
         match ui::ask_secret(&question).context("ask for the password")? {
             Some(typed) => {
                 self.typed.borrow_mut().insert(point.item.clone(), typed.clone());
-                Secret::literal(typed).read()
+                Ok(Secret::literal(typed))
             }
             None => Err(anyhow!("the backup is encrypted, and nobody has told its password")).hint(format!(
                 "Add --password-file FILE, or set `encryption-password-file` in [{source}]. Without a password, --raw shows it as it is stored."

@@ -18,16 +18,18 @@ use crate::monitor::{Monitor, Silent};
 use crate::output::printable;
 use crate::quantity::{show_bytes, show_time};
 use crate::report::Outcome;
-use crate::source::{Item, Severity, Source};
+use crate::source::{Item, OpenOptions, Severity, Source};
 use crate::store::locks::Purpose;
 use crate::store::{SaveOptions, Store};
 use crate::timeline::{Point, SAFETY_SUFFIX, Timeline};
 use crate::ui;
 
 mod destination;
+mod device;
 mod incus;
 
 use destination::Destination;
+use device::DeviceArgs;
 use incus::{From, Outcome as Handled};
 
 /// How many problems are named; the JSON report has more.
@@ -87,6 +89,10 @@ pub struct RestoreArgs {
     /// How points of devices are shown.
     #[command(flatten)]
     names: NamesArgs,
+
+    /// How a device takes its point back.
+    #[command(flatten)]
+    device: DeviceArgs,
 }
 
 /// Runs `restore`.
@@ -102,10 +108,12 @@ pub fn run(args: &RestoreArgs, context: &Context) -> Result<ExitCode> {
     let points = store.points()?;
     let mut chosen = Chosen::open(&store, &points, &spec)?;
     // A device takes back what it gave, as it is stored.
-    let refused = match destination {
-        Some(_) => Names::new(&args.names, context, &config).show(&mut chosen)?,
-        None => Refused::default(),
+    let names = Names::new(&args.names, context, &config);
+    let (refused, password) = match destination {
+        Some(_) => (names.show(&mut chosen)?, None),
+        None => (Refused::default(), names.password_of(&chosen.saved)?),
     };
+    args.device.suit(&chosen.saved.point().item)?;
     chosen.node()?;
     let point = chosen.saved.point();
     if !point.complete {
@@ -124,6 +132,7 @@ pub fn run(args: &RestoreArgs, context: &Context) -> Result<ExitCode> {
         stop: args.stop,
         rename: args.rename.clone(),
         library: Some(library(&store, &points)),
+        device: args.device.options(password),
     };
     let layout = if chosen.path.is_some() { Layout::Contents } else { Layout::WholePath };
     let mut extracted = match &destination {
@@ -187,7 +196,8 @@ fn in_place(
         driver.make_way(&item, &chosen.saved, options, &*context.monitor)?;
         return driver.restore(&item, &chosen.saved, options, &*context.monitor);
     }
-    confirm(args, point, chosen.path.as_deref())?;
+    let caution = driver.caution(options)?;
+    confirm(args, point, chosen.path.as_deref(), caution)?;
     let _locks = (lock_store(context, config)?, lock_source(context, source)?);
     driver.make_way(&item, &chosen.saved, options, &*context.monitor)?;
     if !args.no_safety {
@@ -214,7 +224,7 @@ fn library(store: &Arc<Store>, points: &[Point]) -> Library {
     })
 }
 
-fn confirm(args: &RestoreArgs, point: &Point, path: Option<&Path>) -> Result<()> {
+fn confirm(args: &RestoreArgs, point: &Point, path: Option<&Path>, caution: Option<String>) -> Result<()> {
     if args.yes {
         return Ok(());
     }
@@ -224,8 +234,9 @@ fn confirm(args: &RestoreArgs, point: &Point, path: Option<&Path>) -> Result<()>
     } else {
         "What is there is overwritten, after it was saved as a point."
     };
+    let caution = caution.map(|caution| format!("{caution}\n")).unwrap_or_default();
     let question = format!(
-        "Restore {part}{} as it was at {} UTC (point {}) to where it came from.\n{safety}\nType `yes` to go on:",
+        "Restore {part}{} as it was at {} UTC (point {}) to where it came from.\n{caution}{safety}\nType `yes` to go on:",
         point.item,
         show_time(point.time),
         point.short_id(),
@@ -250,14 +261,19 @@ fn save_safety_point(
 ) -> Result<()> {
     const HINT: &str = "nothing was changed; with --no-safety it is overwritten without being saved";
     let doing = || format!("save what would be overwritten of {}", item.id);
-    let Some(tree) = source.overwritten(item, &chosen.saved, chosen.path.as_deref()).with_context(doing).hint(HINT)?
-    else {
-        return Ok(());
-    };
-    let _held = hold_store(context, store, Purpose::Share).with_context(doing).hint(HINT)?;
-    let safety = Item { id: format!("{}{SAFETY_SUFFIX}", item.id), ..item.clone() };
     // Most of it will be in the store already, as the newest point of the item has it.
     let newest = points.iter().filter(|point| point.item == item.id && point.complete).max_by_key(|point| point.time);
+    let previous = newest.filter(|_| source.wants_previous()).map(|point| store.tree(point)).transpose()?;
+    // A source may leave contents in the store before it has its tree.
+    let _held = hold_store(context, store, Purpose::Share).with_context(doing).hint(HINT)?;
+    let deposit = store.deposit();
+    let opening =
+        OpenOptions { previous: previous.as_ref(), deposit: Some(&deposit), ..OpenOptions::default() };
+    let overwritten =
+        source.overwritten(item, &chosen.saved, chosen.path.as_deref(), &opening, &*context.monitor);
+    let Some(tree) = overwritten.with_context(doing).hint(HINT)? else { return Ok(()) };
+    drop(previous);
+    let safety = Item { id: format!("{}{SAFETY_SUFFIX}", item.id), ..item.clone() };
     let options = SaveOptions { time: context.now(), parent: newest, allow_empty: true, ..SaveOptions::default() };
     let saved = store.save(&safety, tree, &options, &*context.monitor).with_context(doing).hint(HINT)?;
     let short_id = saved.snapshot.get(..8).unwrap_or(&saved.snapshot).to_owned();

@@ -174,7 +174,14 @@ impl Source for Compose {
         self.clear_way(item, saved, options, monitor)
     }
 
-    fn overwritten(&self, _item: &Item, saved: &SavedTree, path: Option<&Path>) -> Result<Option<Box<dyn Tree>>> {
+    fn overwritten(
+        &self,
+        _item: &Item,
+        saved: &SavedTree,
+        path: Option<&Path>,
+        _opening: &OpenOptions<'_>,
+        _monitor: &dyn Monitor,
+    ) -> Result<Option<Box<dyn Tree>>> {
         self.to_be_overwritten(saved, path)
     }
 

@@ -278,7 +278,14 @@ impl Source for Docker {
         self.clear_way(item, saved, options, monitor)
     }
 
-    fn overwritten(&self, item: &Item, saved: &SavedTree, path: Option<&Path>) -> Result<Option<Box<dyn Tree>>> {
+    fn overwritten(
+        &self,
+        item: &Item,
+        saved: &SavedTree,
+        path: Option<&Path>,
+        _opening: &OpenOptions<'_>,
+        _monitor: &dyn Monitor,
+    ) -> Result<Option<Box<dyn Tree>>> {
         self.to_be_overwritten(item, saved, path)
     }
 

@@ -76,7 +76,14 @@ impl Source for Files {
         Ok(Box::new(FilesTree { roots: self.roots.clone(), rules: self.rules.clone() }))
     }
 
-    fn overwritten(&self, _item: &Item, saved: &SavedTree, path: Option<&Path>) -> Result<Option<Box<dyn Tree>>> {
+    fn overwritten(
+        &self,
+        _item: &Item,
+        saved: &SavedTree,
+        path: Option<&Path>,
+        _opening: &OpenOptions<'_>,
+        _monitor: &dyn Monitor,
+    ) -> Result<Option<Box<dyn Tree>>> {
         let live = Live::new(saved.clone(), path.unwrap_or(Path::new("/")));
         Ok(live.is_anything_there()?.then(|| Box::new(live) as Box<dyn Tree>))
     }

@@ -2,11 +2,15 @@
 //!
 //! The device drives a backup: it asks for files of the last one, sends what is new, and moves and removes. What it sends is staged on disk and goes into the
 //! store at the same time; everything else is taken over from the point before without being read.
+//!
+//! All protocols are spoken by clients of our own, and not by the crate `idevice`. It takes what a device says for true: it makes room for any length, subtracts lengths, and its loop of a
+//! backup panics on an empty path, makes `UDID/../x` into `UDID/x` before anybody can refuse it, takes a file that the device could not read for a whole one, and
+//! cannot say that the disk is full. It accepts any device under any key, sends the private key of the pairing to it, and logs every message, passwords among them.
 
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use tokio::runtime::{Builder, Runtime};
 
 use super::{Item, OpenOptions, Readiness, Source, Tree};
@@ -18,14 +22,16 @@ use crate::quantity::show_bytes;
 use crate::secret::Revealed;
 use crate::store::SavedTree;
 
+pub mod about;
 mod afc;
+mod back;
 mod backup;
 mod bounds;
 mod bus;
 mod certificate;
 mod complete;
 mod decrypt;
-mod exchange;
+pub mod discover;
 pub mod find;
 mod frames;
 mod heartbeat;
@@ -59,6 +65,7 @@ mod watched;
 mod way;
 mod wire;
 
+use about::About;
 use phone::{Found, Phone};
 
 /// How many threads move bytes between a device and us: one for its messages, one for what must not wait for them.
@@ -130,6 +137,15 @@ impl Source for Ios {
         })
     }
 
+    fn describe(&self) -> Result<Option<String>> {
+        self.runtime()?.block_on(async {
+            match Phone::find(&self.config, &self.credentials).await? {
+                Found::Here(mut phone) => Ok(Some(About::of(&mut phone).await?.to_string())),
+                Found::Away(_) => Ok(None),
+            }
+        })
+    }
+
     fn items(&self) -> Result<Vec<Item>> {
         let root = Path::new("/").join(&self.config.udid);
         Ok(vec![Item { id: self.id.clone(), source: self.id.clone(), paths: vec![root] }])
@@ -155,17 +171,33 @@ impl Source for Ios {
         backup::open(self, item, options, monitor)
     }
 
-    fn overwritten(&self, item: &Item, _saved: &SavedTree, _path: Option<&Path>) -> Result<Option<Box<dyn Tree>>> {
-        bail!("{} cannot be restored yet", item.id)
+    fn make_way(&self, item: &Item, saved: &SavedTree, options: &RestoreOptions, _monitor: &dyn Monitor) -> Result<()> {
+        back::examine(self, item, saved, options)
+    }
+
+    fn caution(&self, options: &RestoreOptions) -> Result<Option<String>> {
+        back::caution(self, &options.device).map(Some)
+    }
+
+    /// All of the device, as a backup of it.
+    fn overwritten(
+        &self,
+        item: &Item,
+        _saved: &SavedTree,
+        _path: Option<&Path>,
+        opening: &OpenOptions<'_>,
+        monitor: &dyn Monitor,
+    ) -> Result<Option<Box<dyn Tree>>> {
+        backup::open(self, item, opening, monitor).map(Some)
     }
 
     fn restore(
         &self,
         item: &Item,
-        _saved: &SavedTree,
-        _options: &RestoreOptions,
-        _monitor: &dyn Monitor,
+        saved: &SavedTree,
+        options: &RestoreOptions,
+        monitor: &dyn Monitor,
     ) -> Result<Extracted> {
-        bail!("{} cannot be restored yet", item.id)
+        back::restore(self, item, saved, options, monitor)
     }
 }

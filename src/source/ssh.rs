@@ -325,7 +325,14 @@ impl Source for Ssh {
         }))))
     }
 
-    fn overwritten(&self, item: &Item, saved: &SavedTree, path: Option<&Path>) -> Result<Option<Box<dyn Tree>>> {
+    fn overwritten(
+        &self,
+        item: &Item,
+        saved: &SavedTree,
+        path: Option<&Path>,
+        _opening: &OpenOptions<'_>,
+        _monitor: &dyn Monitor,
+    ) -> Result<Option<Box<dyn Tree>>> {
         self.to_be_overwritten(item, saved, path)
     }
 

@@ -30,7 +30,10 @@ type Bodies = HashMap<FileId, Stowed>;
 /// The folder of a session.
 #[derive(Debug)]
 pub(super) struct Overlay {
+    /// The name of the folder in the point.
     udid: String,
+    /// What the device calls itself, and so the folder.
+    called: String,
     kept: Bodies,
     snapshot: Bodies,
     named: BTreeMap<Box<str>, Stowed>,
@@ -108,7 +111,8 @@ impl Overlay {
     /// An empty folder.
     pub(super) fn empty(udid: &str, staging: Staging) -> Self {
         let (kept, snapshot, named, folders) = Default::default();
-        Self { udid: udid.to_owned(), kept, snapshot, named, folders, staging, previous: None }
+        let (udid, called) = (udid.to_owned(), udid.to_owned());
+        Self { udid, called, kept, snapshot, named, folders, staging, previous: None }
     }
 
     /// The folder as a point has it.
@@ -147,14 +151,19 @@ impl Overlay {
         self.previous = None;
     }
 
-    /// How many contents there are.
-    pub(super) fn count(&self) -> usize {
-        self.kept.len()
-    }
-
-    /// Which device it is of.
+    /// The name of the folder in the point.
     pub(super) fn udid(&self) -> &str {
         &self.udid
+    }
+
+    /// What the device calls the folder.
+    pub(super) fn called(&self) -> &str {
+        &self.called
+    }
+
+    /// The device calls itself so, which may be written in another way than in the configuration.
+    pub(super) fn call(&mut self, udid: &str) {
+        udid.clone_into(&mut self.called);
     }
 
     /// Where what comes is staged.
@@ -195,7 +204,11 @@ impl Overlay {
     /// When it is not there, or is no file, or cannot be read.
     pub(super) fn open(&self, place: &Place) -> Result<Reading<'_>, Refused> {
         let Some(stowed) = self.get(place) else {
-            return Err(if self.is_folder(place) { Refused::new(device::IS_FOLDER, "it is a folder") } else { Refused::missing() });
+            return Err(if self.is_folder(place) {
+                Refused::new(device::IS_FOLDER, "it is a folder")
+            } else {
+                Refused::missing()
+            });
         };
         self.read(stowed).map_err(|error| Refused::of_io(&error))
     }
@@ -332,7 +345,9 @@ impl Overlay {
                 }
                 self.named.insert(name.clone(), stowed);
             }
-            Place::Top | Place::Snapshot | Place::Hash(..) => return Err(Refused::new(device::IS_FOLDER, "it is a folder")),
+            Place::Top | Place::Snapshot | Place::Hash(..) => {
+                return Err(Refused::new(device::IS_FOLDER, "it is a folder"));
+            }
         }
         Ok(())
     }
@@ -362,7 +377,11 @@ impl Overlay {
     /// When it is not there, or no file can be at the other place.
     pub(super) fn copy(&mut self, from: &Place, to: &Place) -> Result<(), Refused> {
         let Some(stowed) = self.get(from).cloned() else {
-            return Err(if self.is_folder(from) { Refused::new(device::IS_FOLDER, "it is a folder") } else { Refused::missing() });
+            return Err(if self.is_folder(from) {
+                Refused::new(device::IS_FOLDER, "it is a folder")
+            } else {
+                Refused::missing()
+            });
         };
         self.put(to, stowed)
     }

@@ -13,13 +13,14 @@ use crate::monitor::{Monitor, Task, Unit};
 pub(super) struct Progress {
     task: Arc<dyn Task>,
     done: u64,
+    files: u64,
     expected: u64,
 }
 
 impl Progress {
     /// Begins to tell.
     pub(super) fn new(monitor: &dyn Monitor, item: &str, action: &str) -> Self {
-        Self { task: monitor.start(item, action, Unit::Bytes), done: 0, expected: 0 }
+        Self { task: monitor.start(item, action, Unit::Bytes), done: 0, files: 0, expected: 0 }
     }
 
     /// What a message says of it.
@@ -29,7 +30,8 @@ impl Progress {
             _ => (message.value(3), None),
         };
         let percent = percent.and_then(plist::Value::as_real).filter(|percent| (0.0..=100.0).contains(percent));
-        let whole = percent.filter(|percent| *percent >= 1.0).map(|percent| (self.done as f64 * 100.0 / percent) as u64);
+        let whole =
+            percent.filter(|percent| *percent >= 1.0).map(|percent| (self.done as f64 * 100.0 / percent) as u64);
         let expected = whole.unwrap_or(self.expected).max(self.done.saturating_add(batch.unwrap_or(0)));
         if expected > 0 && expected != self.expected {
             self.expected = expected;
@@ -44,8 +46,14 @@ impl Progress {
     }
 
     /// One more file is through.
-    pub(super) fn file(&self) {
+    pub(super) fn file(&mut self) {
+        self.files += 1;
         self.task.advance_files(1);
+    }
+
+    /// How many files are through.
+    pub(super) fn files(&self) -> u64 {
+        self.files
     }
 
     /// How many bytes went by.

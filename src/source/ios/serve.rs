@@ -1,8 +1,6 @@
 //! Does what the device asks for, until it says that it is done.
 //!
-//! In a backup as in a restore it is the device that asks: for files of the folder, for room, to take in files, to move, copy and remove. Why the loop is ours and not
-//! the crate's (`process_dl_loop`): it panics on an empty path, makes `UDID/../x` into `UDID/x` before anybody can refuse it, takes a file that the device could not read
-//! for a whole one, holds a block of any size in memory, and cannot say that the disk is full.
+//! In a backup as in a restore it is the device that asks: for files of the folder, for room, to take in files, to move, copy and remove.
 //!
 //! A file is in the folder when all of it has come; until then the one before is there. What the device asks for that no backup needs is refused to it; what
 //! is made to lead elsewhere ends the session.
@@ -28,8 +26,8 @@ use crate::output::printable;
 /// How long a block may be, in bytes. Devices send 32 KiB.
 const MOST_BLOCK: u32 = 64 << 20;
 
-/// How many files are named that could not be read.
-const MOST_UNREAD: usize = 1000;
+/// How many files are named that could not be read, there or here.
+const MOST_NAMED: usize = 1000;
 
 /// How long a device that has a passcode may think before its owner is asked to look at it.
 const PROMPT_AFTER: Duration = Duration::from_secs(2);
@@ -135,7 +133,7 @@ impl Serve<'_> {
 
     /// The place that the device means. The inner error is for the device, the outer one ends the session.
     fn place(&self, path: &str) -> Result<Result<Place, Refused>> {
-        match Place::parse(self.folder.udid(), path) {
+        match Place::parse(self.folder.called(), path) {
             Ok(place) => Ok(Ok(place)),
             Err(Unfit::Unknown) => {
                 tracing::debug!("the device names {}, which no backup has", printable(path.as_ref()));
@@ -218,8 +216,12 @@ impl Serve<'_> {
         let mut failed = Dictionary::new();
         for path in message.texts(1) {
             let place = self.place(path)?;
+            let is_body = matches!(place, Ok(Place::Body(..)));
             self.wire.send_name(path).await?;
             if let Err(Refused { code, text }) = self.send_file(place).await? {
+                if is_body && self.circumstances.unsent.len() < MOST_NAMED {
+                    self.circumstances.unsent.push((path.to_owned(), text.clone()));
+                }
                 tracing::debug!("{} is not sent: {text}", printable(path.as_ref()));
                 self.wire.send_block(code::ERROR_LOCAL, text.as_bytes()).await?;
                 let error = [("DLFileErrorString", Value::from(text)), ("DLFileErrorCode", code.into())];
@@ -309,7 +311,7 @@ impl Serve<'_> {
         self.progress.file();
         if let Some(why) = unread {
             tracing::debug!("{} could not be read on the device: {}", printable(source.as_ref()), printable(why.as_ref()));
-            if self.circumstances.unread.len() < MOST_UNREAD {
+            if self.circumstances.unread.len() < MOST_NAMED {
                 self.circumstances.unread.push((if source.is_empty() { path } else { source }.to_owned(), why));
             }
             return Ok(result);
