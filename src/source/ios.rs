@@ -26,6 +26,7 @@ mod bus;
 mod certificate;
 mod complete;
 mod decrypt;
+pub mod encryption;
 mod exchange;
 pub mod find;
 mod frames;
