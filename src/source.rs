@@ -33,6 +33,11 @@ pub trait Source: Send + Sync {
     /// Says whether a backup could start now. Changes nothing, here or there.
     fn preflight(&self) -> Result<Readiness>;
 
+    /// What there is to say of a source that is ready, in one line. Changes nothing.
+    fn describe(&self) -> Result<Option<String>> {
+        Ok(None)
+    }
+
     /// The items that would fail although the source is ready, and why. Changes nothing.
     fn examine(&self) -> Result<Vec<(String, Error)>> {
         Ok(Vec::new())

@@ -11,18 +11,22 @@ use std::fs::{self, Permissions};
 use std::io::Read;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::Duration;
 
 use holdall::config::{
-    DockerConfig, EngineConfig, FilesConfig, Hold, HoldConfig, LeaveOut, NameGlob, ReadFrom, SourceCommon, SshConfig,
-    SshHostKey, SshLogin,
+    Connect, DockerConfig, EngineConfig, FilesConfig, Hold, HoldConfig, IosConfig, LeaveOut, NameGlob, ReadFrom,
+    SourceCommon, SshConfig, SshHostKey, SshLogin,
 };
 use holdall::monitor::Silent;
 use holdall::source::docker::Docker;
 use holdall::source::files::Files;
+use holdall::source::ios::Ios;
 use holdall::source::ssh::Ssh;
 use holdall::source::{Content, Entry, Item, OpenOptions, Readiness, Source, Tree};
 use support::dockerd::Dockerd;
+use support::iphone::backup::{self, file_id};
+use support::iphone::{Phone, Settings, Trust};
 use support::sshd::{KeyType, Sshd};
 
 /// A driver over a tree that `TREE` describes, with whatever it needs kept alive.
@@ -31,6 +35,8 @@ struct Fixture {
     source: Box<dyn Source>,
     /// Where the tree is inside the snapshot.
     root: PathBuf,
+    /// Where a file of the tree is below that, if not under its own path.
+    place: Option<fn(&str) -> PathBuf>,
     _world: Box<dyn Any>,
 }
 
@@ -47,7 +53,7 @@ const TREE: [(&str, &str); 6] = [
 fn drivers() -> Vec<Fixture> {
     let machines = [Sshd::builder(), Sshd::builder().only_programs(PLAIN), Sshd::builder().sftp_only()];
     let volumes = [ReadFrom::Direct, ReadFrom::Api].map(docker);
-    [files()].into_iter().chain(machines.map(|machine| ssh(machine.start()))).chain(volumes).collect()
+    [files(), ios()].into_iter().chain(machines.map(|machine| ssh(machine.start()))).chain(volumes).collect()
 }
 
 /// Makes the tree of `TREE` below a directory, in one of its own.
@@ -76,7 +82,7 @@ fn files() -> Fixture {
     let root = grow(world.path());
     let config = FilesConfig { common: common(), paths: vec![root.clone()], leave_out: LeaveOut::default() };
     let source = Box::new(Files::new(&config, &[]).unwrap());
-    Fixture { kind: "files", source, root, _world: Box::new(world) }
+    Fixture { kind: "files", source, root, place: None, _world: Box::new(world) }
 }
 
 /// What a machine has that lacks GNU's find and tar: the same programs, but tar.
@@ -112,7 +118,7 @@ fn ssh(server: Sshd) -> Fixture {
         dumps: Vec::new(),
     };
     let source = Box::new(Ssh::new(&config).unwrap());
-    Fixture { kind: "ssh", source, root, _world: Box::new((world, server)) }
+    Fixture { kind: "ssh", source, root, place: None, _world: Box::new((world, server)) }
 }
 
 fn docker(read: ReadFrom) -> Fixture {
@@ -135,11 +141,60 @@ fn docker(read: ReadFrom) -> Fixture {
         kind: "docker",
         source: Box::new(Docker::new(&config, &[])),
         root: "/data".into(),
+        place: None,
         _world: Box::new(engine),
     }
 }
 
+/// A phone whose files are those of `TREE`, reached without a muxer.
+fn ios() -> Fixture {
+    let mut files = backup::Files::default();
+    for (path, content) in TREE {
+        files.add(DOMAIN, path, content.as_bytes().to_vec());
+    }
+    let start = backup::Start { files, ..backup::Start::default() };
+    let phone = Phone::start(Settings { wifi: true, backup: start, ..Settings::default() });
+    phone.set(|state| state.trust = Trust::Accepted);
+    let world = tempfile::tempdir().unwrap();
+    let pair = Command::new("idevicepair").arg("pair").env("USBMUXD_SOCKET_ADDRESS", phone.usbmuxd()).output().unwrap();
+    assert!(pair.status.success(), "{pair:?}");
+    let record = format!("{}.plist", phone.udid());
+    fs::copy(phone.muxer().records().join(&record), world.path().join(&record)).unwrap();
+    fs::set_permissions(world.path().join(&record), Permissions::from_mode(0o600)).unwrap();
+    let address = phone.lockdown().unwrap();
+    let config = IosConfig {
+        common: common(),
+        udid: phone.udid().to_owned(),
+        connect: Connect::Network,
+        address: Some((address.ip().to_string(), address.port())),
+        credentials: Some(world.path().to_path_buf()),
+        encryption_password: None,
+        staging: Some(world.path().join("staging")),
+        idle_timeout: Duration::from_secs(60),
+    };
+    Fixture {
+        kind: "ios",
+        source: Box::new(Ios::new(&config, Path::new("config.toml"))),
+        root: Path::new("/").join(phone.udid()),
+        place: Some(hashed),
+        _world: Box::new((world, phone)),
+    }
+}
+
+const DOMAIN: &str = "HomeDomain";
+
+/// Where a backup of a phone has the content of a file.
+fn hashed(path: &str) -> PathBuf {
+    let id: String = file_id(DOMAIN, path).iter().map(|byte| format!("{byte:02x}")).collect();
+    Path::new(&id[..2]).join(&id)
+}
+
 impl Fixture {
+    /// Where a file of the tree is inside the snapshot.
+    fn place(&self, path: &str) -> PathBuf {
+        self.root.join(self.place.map_or_else(|| path.into(), |place| place(path)))
+    }
+
     /// The entries of the tree that was grown: a driver may say something about it beside.
     fn grown(&self) -> Vec<Entry> {
         self.entries().into_iter().filter(|entry| entry.path.starts_with(&self.root)).collect()
@@ -158,12 +213,12 @@ impl Fixture {
     }
 }
 
-fn text(entry: Entry) -> (PathBuf, String) {
-    let mut text = String::new();
+fn text(entry: Entry) -> (PathBuf, Vec<u8>) {
+    let mut text = Vec::new();
     let Some(Content::Read(opener) | Content::Unsized(opener)) = entry.content else {
         panic!("{} has nothing to read", entry.path.display())
     };
-    opener.open().unwrap().read_to_string(&mut text).unwrap();
+    opener.open().unwrap().read_to_end(&mut text).unwrap();
     (entry.path, text)
 }
 
@@ -239,9 +294,11 @@ fn contents_open_in_any_order_and_on_other_threads() {
         let mut files: Vec<Entry> = tree.entries().map(|entry| entry.unwrap()).filter(grown).collect();
         files.reverse();
         let threads: Vec<_> = files.into_iter().map(|entry| std::thread::spawn(|| text(entry))).collect();
-        let read: BTreeMap<PathBuf, String> = threads.into_iter().map(|thread| thread.join().unwrap()).collect();
-        let expected: BTreeMap<PathBuf, String> =
-            TREE.iter().map(|(path, text)| (fixture.root.join(path), (*text).to_owned())).collect();
+        let mut read: BTreeMap<PathBuf, Vec<u8>> = threads.into_iter().map(|thread| thread.join().unwrap()).collect();
+        let expected: BTreeMap<PathBuf, Vec<u8>> =
+            TREE.iter().map(|(path, text)| (fixture.place(path), text.as_bytes().to_vec())).collect();
+        // A phone's backup has files of its own beside them.
+        read.retain(|path, _| fixture.place.is_none() || expected.contains_key(path));
         assert_eq!(read, expected, "{}", fixture.kind);
     }
 }
@@ -249,7 +306,8 @@ fn contents_open_in_any_order_and_on_other_threads() {
 #[test]
 fn content_and_listed_size_agree_and_only_files_have_content() {
     for fixture in drivers() {
-        for entry in fixture.entries() {
+        let tree = fixture.tree();
+        for entry in tree.entries().map(|entry| entry.unwrap()) {
             assert_eq!(entry.content.is_some(), entry.node.is_file(), "{}: {}", fixture.kind, entry.path.display());
             let listed = entry.node.meta.size;
             let read = if entry.node.is_file() { text(entry).1.len() as u64 } else { 0 };
@@ -272,7 +330,8 @@ fn size_that_is_told_is_right() {
 
 #[test]
 fn links_are_given_as_links() {
-    for fixture in drivers() {
+    // In a phone's backup links are in its list of files, and nowhere else.
+    for fixture in drivers().into_iter().filter(|fixture| fixture.place.is_none()) {
         let link = fixture.root.join("z/link");
         let entry = fixture.entries().into_iter().find(|entry| entry.path == link).unwrap();
         assert!(entry.node.is_symlink(), "{}", fixture.kind);

@@ -88,12 +88,12 @@ fn kind_that_cannot_be_looked_for_is_refused() {
         (
             "zzz",
             "there is no kind of source called `zzz`",
-            "hint: `holdall discover` looks for: ssh, docker, compose, incus.",
+            "hint: `holdall discover` looks for: ssh, docker, compose, ios, incus.",
         ),
         (
-            "ios",
-            "this version of holdall does not look for `ios`",
-            "hint: `holdall discover` looks for: ssh, docker, compose, incus.",
+            "files",
+            "this version of holdall does not look for `files`",
+            "hint: `holdall discover` looks for: ssh, docker, compose, ios, incus.",
         ),
     ] {
         let output = discover(home.path(), &["ssh", kind]);

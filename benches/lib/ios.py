@@ -23,13 +23,13 @@ class Phone:
     def __init__(self, place: Path, files: int, size: int):
         socket = place / "usbmuxd"
         self.address = f"UNIX:{socket}"
-        command = [str(PROGRAM), "--socket", str(socket), "--udid", UDID, "--files", str(files), "--bytes", str(size)]
+        command = [str(PROGRAM), str(socket), "--udid", UDID, "--files", str(files), "--bytes", str(size)]
         self.process = subprocess.Popen(["setpriv", "--pdeathsig", "KILL", "--", *command], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         self.hear("ready")
 
     def hear(self, word: str) -> None:
         line = self.process.stdout.readline().strip()
-        if line != word:
+        if not line.startswith(word):
             fail(f"the virtual iPhone says {line!r} instead of {word!r}")
 
     def change(self, percent: int) -> None:

@@ -98,10 +98,15 @@ fn look_at(id: &str, source: &dyn Source) -> Result<String> {
             // Who has the lock is a run that is under way, and will put right itself what it has changed.
             let Ok(_lock) = try_lock_source(id) else { return Ok("ready".to_owned()) };
             let done = source.mend()?;
-            Ok(std::iter::once("ready".to_owned()).chain(done).collect::<Vec<_>>().join("; "))
+            Ok(std::iter::once(ready(source)?).chain(done).collect::<Vec<_>>().join("; "))
         }
-        Readiness::Ready => Ok("ready".to_owned()),
+        Readiness::Ready => ready(source),
     }
+}
+
+/// What is said of a source that is ready.
+fn ready(source: &dyn Source) -> Result<String> {
+    Ok(source.describe()?.map_or_else(|| "ready".to_owned(), |what| format!("ready: {what}")))
 }
 
 fn print(context: &Context, findings: &[Finding]) -> Result<()> {

@@ -3,23 +3,23 @@
 use std::ffi::OsStr;
 
 use anyhow::{Error, Result, anyhow};
-use serde_json::json;
+use serde_json::{Map, Value};
 
 use super::Context;
 use crate::config::{self, Config};
-use crate::error::{Annotate, ExitCode, chain};
+use crate::error::{Annotate, ExitCode, chain, hints};
 use crate::incus;
 use crate::output::printable;
-use crate::source::{docker, ssh};
+use crate::source::{docker, ios, ssh};
 
 /// Kinds of sources, and whether there is a way to look for them.
 const KINDS: [(&str, bool); 6] =
-    [("files", false), ("ssh", true), ("docker", true), ("compose", true), ("ios", false), ("incus", true)];
+    [("files", false), ("ssh", true), ("docker", true), ("compose", true), ("ios", true), ("incus", true)];
 
 /// Arguments of `discover`.
 #[derive(Debug, clap::Args)]
 pub struct DiscoverArgs {
-    /// Which kinds: ssh, docker, compose, incus; none = all
+    /// Which kinds: ssh, docker, compose, ios, incus; none = all
     #[arg(value_name = "KIND")]
     kinds: Vec<String>,
 }
@@ -31,6 +31,14 @@ struct Found {
     name: String,
     detail: String,
     covered_by: Option<String>,
+    /// What programs are told besides.
+    more: Map<String, Value>,
+}
+
+impl Found {
+    fn new(kind: &'static str, name: String, detail: String, covered_by: Option<String>) -> Self {
+        Self { kind, name, detail, covered_by, more: Map::new() }
+    }
 }
 
 /// Runs `discover`.
@@ -47,6 +55,9 @@ pub fn run(args: &DiscoverArgs, context: &Context) -> Result<ExitCode> {
     let kinds: Vec<&str> = ["docker", "compose"].into_iter().filter(|kind| is_wanted(kind)).collect();
     if !kinds.is_empty() {
         look_into_engines(&config, &kinds, !args.kinds.is_empty(), context, &mut found)?;
+    }
+    if is_wanted("ios") {
+        look_for_devices(&config, !args.kinds.is_empty(), context, &mut found)?;
     }
     let away = if is_wanted("incus") { look_into_servers(&config, &mut found) } else { None };
     print(&found, context)?;
@@ -88,12 +99,9 @@ fn look_for_machines(config: &Config, context: &Context, found: &mut Vec<Found>)
             machines.hashed
         ));
     }
-    found.extend(machines.machines.into_iter().map(|machine| Found {
-        kind: "ssh",
-        name: machine.name,
-        detail: machine.detail,
-        covered_by: machine.covered_by,
-    }));
+    let found_machine =
+        |machine: ssh::discover::Machine| Found::new("ssh", machine.name, machine.detail, machine.covered_by);
+    found.extend(machines.machines.into_iter().map(found_machine));
 }
 
 /// Looks into container engines. That none runs is only worth a word when nobody has named one.
@@ -106,15 +114,52 @@ fn look_into_engines(
 ) -> Result<()> {
     for engine in docker::discover::engines(config) {
         match engine.things {
-            Ok(things) => found.extend(things.into_iter().filter(|thing| kinds.contains(&thing.kind)).map(|thing| {
-                Found { kind: thing.kind, name: thing.name, detail: thing.detail, covered_by: thing.covered_by }
-            })),
+            Ok(things) => found.extend(
+                things
+                    .into_iter()
+                    .filter(|thing| kinds.contains(&thing.kind))
+                    .map(|thing| Found::new(thing.kind, thing.name, thing.detail, thing.covered_by)),
+            ),
             Err(error) if engine.is_configured => return Err(error),
             Err(error) if is_asked_for && found.is_empty() => {
                 context.monitor.say(&format!("No container engine answers: {}", chain(&error)));
             }
             Err(error) => tracing::debug!("no container engine answers at {}: {error:#}", engine.place),
         }
+    }
+    Ok(())
+}
+
+/// Looks for iPhones and iPads. That no usbmuxd runs is only worth a word when somebody has asked for them.
+fn look_for_devices(config: &Config, is_asked_for: bool, context: &Context, found: &mut Vec<Found>) -> Result<()> {
+    let looked = ios::discover::devices(config)?;
+    for (why, hint) in &looked.troubles {
+        context.monitor.say(&format!("{why}. {hint}"));
+    }
+    match looked.error {
+        Some(error) if is_asked_for && looked.troubles.is_empty() => {
+            let hints = hints(&error).join(" ");
+            context.monitor.say(&format!("No device can be asked over USB: {}. {hints}", chain(&error)).trim_end());
+        }
+        Some(error) => tracing::debug!("no device can be asked over USB: {error:#}"),
+        None => {}
+    }
+    for ios::discover::Device { about, covered_by } in looked.devices {
+        let mut row = Found::new("ios", about.udid.clone(), about.to_string(), covered_by);
+        for (key, value) in [
+            ("udid", about.udid.into()),
+            ("device_name", about.name.into()),
+            ("model", about.model.into()),
+            ("version", about.version.into()),
+            ("connection", about.connection.map(ToOwned::to_owned).into()),
+            ("paired", about.is_paired.into()),
+            ("encrypted", about.is_encrypted.into()),
+            ("battery", about.battery.into()),
+            ("trouble", about.trouble.into()),
+        ] {
+            let _: Option<Value> = row.more.insert(key.to_owned(), value);
+        }
+        found.push(row);
     }
     Ok(())
 }
@@ -126,12 +171,9 @@ fn look_into_servers(config: &Config, found: &mut Vec<Found>) -> Option<Error> {
     let here = incus::discover::here(config).map(|server| Ok(vec![server]));
     for things in servers.into_iter().chain(here) {
         match things {
-            Ok(things) => found.extend(things.into_iter().map(|thing| Found {
-                kind: "incus",
-                name: thing.name,
-                detail: thing.detail,
-                covered_by: thing.covered_by,
-            })),
+            Ok(things) => found.extend(
+                things.into_iter().map(|thing| Found::new("incus", thing.name, thing.detail, thing.covered_by)),
+            ),
             Err(error) => away = away.or(Some(error)),
         }
     }
@@ -143,12 +185,13 @@ fn print(found: &[Found], context: &Context) -> Result<()> {
         let rows: Vec<_> = found
             .iter()
             .map(|found| {
-                json!({
-                    "kind": found.kind,
-                    "name": found.name,
-                    "detail": found.detail,
-                    "covered_by": found.covered_by,
-                })
+                let mut row = Map::new();
+                row.insert("kind".to_owned(), found.kind.into());
+                row.insert("name".to_owned(), found.name.as_str().into());
+                row.insert("detail".to_owned(), found.detail.as_str().into());
+                row.insert("covered_by".to_owned(), found.covered_by.clone().into());
+                row.extend(found.more.clone());
+                row
             })
             .collect();
         return context.output.json_document(&rows);

@@ -33,6 +33,9 @@ const NAMELESS: &str = "phone";
 /// How often those who see no bar are told how long it still waits.
 const TELL_EVERY: Duration = Duration::from_secs(30);
 
+/// Of a second, so that what is left is rounded up.
+const ALMOST: Duration = Duration::from_millis(999);
+
 /// Arguments of `pair`.
 #[derive(Debug, clap::Args)]
 pub struct PairArgs {
@@ -126,9 +129,10 @@ fn choose(args: &PairArgs, host: &Host) -> Result<Plugged> {
     let mut plugged = host.plugged()?;
     let list = plugged.iter().map(|device| format!("  {}", describe(device))).collect::<Vec<_>>().join("\n");
     let found = match &args.udid {
-        Some(udid) => plugged.iter().position(|device| same_device(&device.udid, udid)).ok_or_else(|| {
-            anyhow!("{} is not connected; there is\n{list}", printable(OsStr::new(udid)))
-        }),
+        Some(udid) => plugged
+            .iter()
+            .position(|device| same_device(&device.udid, udid))
+            .ok_or_else(|| anyhow!("{} is not connected; there is\n{list}", printable(OsStr::new(udid)))),
         None if plugged.len() > 1 => Err(anyhow!("several devices are connected; name one:\n{list}")),
         None => Ok(0),
     };
@@ -152,11 +156,9 @@ fn source_of<'c>(config: &'c Config, udid: &str) -> Option<&'c IosConfig> {
 
 fn must_be_called(args: &PairArgs, known: &IosConfig) -> Result<()> {
     match &args.name {
-        Some(name) if *name != known.common.name => {
-            Err(anyhow!("this device is [ios.{}] already", known.common.name))
-                .hint("Leave out --name, or change the table by hand; its points go by the old name.")
-                .exit(ExitCode::Usage)
-        }
+        Some(name) if *name != known.common.name => Err(anyhow!("this device is [ios.{}] already", known.common.name))
+            .hint("Leave out --name, or change the table by hand; its points go by the old name.")
+            .exit(ExitCode::Usage),
         _ => Ok(()),
     }
 }
@@ -202,6 +204,7 @@ fn pair(args: &PairArgs, host: &Host, device: &Plugged, credentials: &PathBuf, c
     let mut shown: Option<(Waiting, Arc<dyn Task>, Duration)> = None;
     let mut told = 0;
     let mut waiting = |what: Waiting, left: Duration| {
+        let left = Duration::from_secs((left + ALMOST).as_secs());
         if shown.as_ref().is_none_or(|(last, ..)| *last != what) {
             let todo = match what {
                 Waiting::Trust => format!("Tap Trust on {name}, and enter its passcode there"),
@@ -320,7 +323,8 @@ mod tests {
 
     #[test]
     fn names_are_made_of_what_owners_call_their_devices() {
-        let config = config::load(&PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/config/valid/ssh.toml")).unwrap();
+        let config =
+            config::load(&PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/config/valid/ssh.toml")).unwrap();
         for (called, name) in [
             ("Anna's iPhone", "annas-iphone"),
             ("Anna\u{2019}s iPhone (2)", "annas-iphone-2"),

@@ -18,6 +18,7 @@ use crate::quantity::show_bytes;
 use crate::secret::Revealed;
 use crate::store::SavedTree;
 
+pub mod about;
 mod afc;
 mod back;
 mod backup;
@@ -28,6 +29,7 @@ mod complete;
 mod decrypt;
 pub mod encryption;
 mod exchange;
+pub mod discover;
 pub mod find;
 mod frames;
 mod heartbeat;
@@ -61,6 +63,7 @@ mod watched;
 mod way;
 mod wire;
 
+use about::About;
 use phone::{Found, Phone};
 
 /// How many threads move bytes between a device and us: one for its messages, one for what must not wait for them.
@@ -129,6 +132,15 @@ impl Source for Ios {
         Ok(match self.find()? {
             Found::Here(_) => Readiness::Ready,
             Found::Away(why) => Readiness::Away(why),
+        })
+    }
+
+    fn describe(&self) -> Result<Option<String>> {
+        self.runtime()?.block_on(async {
+            match Phone::find(&self.config, &self.credentials).await? {
+                Found::Here(mut phone) => Ok(Some(About::of(&mut phone).await?.to_string())),
+                Found::Away(_) => Ok(None),
+            }
         })
     }
 

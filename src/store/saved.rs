@@ -13,7 +13,7 @@ use rustic_core::repofile::{BlobType, SnapshotFile};
 use rustic_core::{BlobId, DataId, Id, IndexedFullStatus, Repository};
 
 use super::format::parent::{self, Known};
-use super::view::{Decode, Decoded, Lens, View};
+use super::view::{Decode, Decoded, Lens, Stored, View};
 use super::{Metadata, Node, NodeType, explain, format};
 use crate::timeline::Point;
 
@@ -144,6 +144,11 @@ impl SavedTree {
         Ok(Box::new(Walk { tree: self.clone(), stack: vec![vec![start].into_iter()] }))
     }
 
+    /// Whether the size in a node is that of its content, unless something is damaged. What a device says of its files it may have said a moment too early.
+    pub fn has_exact_sizes(&self) -> bool {
+        self.lens.is_none()
+    }
+
     /// The sizes in bytes of the pieces a file's content comes in, in order; their sum is its real size.
     pub fn piece_sizes(&self, file: &Node) -> Result<Vec<u64>> {
         let sizes = self.stored_sizes(file)?;
@@ -160,8 +165,7 @@ impl SavedTree {
     }
 
     fn decoder_of(&self, file: &Node, sizes: &[u64]) -> Result<Option<Box<dyn Decode>>> {
-        let stored = sizes.iter().copied().fold(0, u64::saturating_add);
-        self.lens.as_ref().map_or(Ok(None), |lens| lens.decoder(file, stored))
+        self.lens.as_ref().map_or(Ok(None), |lens| lens.decoder(file, &Content { tree: self, file, sizes }))
     }
 
     fn piece_size(&self, id: &DataId) -> Result<u64> {
@@ -270,6 +274,30 @@ fn in_parallel<J: Sync>(jobs: &[J], work: impl Fn(&J) -> Result<()> + Sync) -> R
 
 fn pieces(file: &Node) -> &[DataId] {
     file.content.as_deref().unwrap_or_default()
+}
+
+/// The content of a file in the store.
+struct Content<'t> {
+    tree: &'t SavedTree,
+    file: &'t Node,
+    sizes: &'t [u64],
+}
+
+impl Stored for Content<'_> {
+    fn size(&self) -> u64 {
+        self.sizes.iter().copied().fold(0, u64::saturating_add)
+    }
+
+    fn last(&self, bytes: usize) -> Result<Vec<u8>> {
+        let mut last = Vec::new();
+        for piece in pieces(self.file).iter().rev() {
+            if last.len() >= bytes {
+                break;
+            }
+            last.splice(..0, self.tree.piece(piece)?);
+        }
+        Ok(last.split_off(last.len().saturating_sub(bytes)))
+    }
 }
 
 struct Walk {

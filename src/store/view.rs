@@ -19,12 +19,12 @@ pub trait View: Send + Sync {
     /// What is in the directory of this number, sorted by name; 0 is the root. The names are as **hostile** as those of a stored tree.
     fn children(&self, directory: u64) -> Result<Vec<Seen>>;
 
-    /// What becomes of the `stored` bytes of the content of the file of this number; `None`: they are shown as they are.
+    /// What becomes of the stored content of the file of this number; `None`: it is shown as it is.
     ///
     /// # Errors
     ///
     /// When the content cannot be read at all.
-    fn decoder(&self, file: u64, stored: u64) -> Result<Option<Box<dyn Decode>>>;
+    fn decoder(&self, file: u64, stored: &dyn Stored) -> Result<Option<Box<dyn Decode>>>;
 }
 
 /// One entry of a [`View`].
@@ -40,6 +40,19 @@ pub struct Seen {
     pub number: u64,
     /// The blobs of a file.
     pub content: Option<Vec<BlobId>>,
+}
+
+/// The stored content of a file, for whoever has to know how long it is before it is read.
+pub trait Stored {
+    /// How many bytes it has.
+    fn size(&self) -> u64;
+
+    /// The last bytes of it, fewer only when it has fewer.
+    ///
+    /// # Errors
+    ///
+    /// When they cannot be read from the store.
+    fn last(&self, bytes: usize) -> Result<Vec<u8>>;
 }
 
 /// Makes of the stored content of one file what is shown of it, from its beginning to its end.
@@ -97,7 +110,7 @@ impl Lens {
         Ok(children.map(seen).collect())
     }
 
-    pub(super) fn decoder(&self, file: &Node, stored: u64) -> Result<Option<Box<dyn Decode>>> {
+    pub(super) fn decoder(&self, file: &Node, stored: &dyn Stored) -> Result<Option<Box<dyn Decode>>> {
         self.number(file).map_or(Ok(None), |number| self.view.decoder(number, stored))
     }
 }

@@ -44,7 +44,8 @@ pub fn holds_everything(root: &Path, files: &Files) {
     for name in ["Status.plist", "Manifest.plist", "Manifest.db"] {
         assert!(stored.remove(name).is_some(), "{name}");
     }
-    let contents = files.iter().filter_map(|(domain, path, entry)| Some((place(domain, path), entry.content()?.bytes())));
+    let contents =
+        files.iter().filter_map(|(domain, path, entry)| Some((place(domain, path), entry.content()?.bytes())));
     let expected: BTreeMap<String, Vec<u8>> = contents.collect();
     assert!(stored.keys().eq(expected.keys()), "{:?} {:?}", stored.keys(), expected.keys());
     for (name, bytes) in &expected {

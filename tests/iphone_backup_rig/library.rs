@@ -1,126 +1,17 @@
-//! The library that holdall uses, straight on the service: every step of backups and restores, and every fault.
-
+//! Backups and restores with the library that holdall uses, straight on the service.
 #![allow(clippy::unwrap_used, reason = "a helper of tests may end the test")]
 
 use std::fs;
-use std::os::unix::net::UnixStream;
-use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
-use std::thread;
+use std::io::{Read, Write};
+use std::path::Path;
+use std::pin::Pin;
 
-use idevice::mobilebackup2::{FsBackupDelegate, MobileBackup2Client, RestoreOptions};
-use idevice::{Idevice, IdeviceError, IdeviceService};
-use plist::{Dictionary, Value};
+use idevice::IdeviceError;
+use idevice::mobilebackup2::{BackupDelegate, DirEntryInfo, FsBackupDelegate};
 
-use crate::folder::{holds_everything, place};
-use crate::support::iphone::backup::{Agent, Around, Content, Files};
-
-const UDID: &str = "00008110-000A1B2C3D4E5F60";
-
-/// The rest of a phone, of which there is none.
-#[derive(Default)]
-struct Alone {
-    posted: Mutex<Vec<String>>,
-}
-
-impl Around for Alone {
-    fn udid(&self) -> String {
-        UDID.to_owned()
-    }
-
-    fn lockdown(&self, key: &str) -> Option<Value> {
-        (key == "ProductVersion").then(|| Value::String("17.5.1".to_owned()))
-    }
-
-    fn apps(&self) -> Vec<String> {
-        vec!["com.example.notes".to_owned()]
-    }
-
-    fn post(&self, notification: &str) {
-        self.posted.lock().unwrap().push(notification.to_owned());
-    }
-
-    fn locked(&self) -> bool {
-        false
-    }
-
-    fn media(&self, _: &str) -> Option<Vec<u8>> {
-        None
-    }
-
-    fn encrypts(&self, _: bool) {}
-}
-
-/// A phone and a host with a folder.
-struct Rig {
-    agent: Agent,
-    around: Arc<Alone>,
-    folder: tempfile::TempDir,
-}
-
-type Ended = Result<Option<Dictionary>, IdeviceError>;
-
-impl Rig {
-    fn new(files: Files) -> Self {
-        Self { agent: Agent::new(files), around: Arc::default(), folder: tempfile::tempdir().unwrap() }
-    }
-
-    fn root(&self) -> PathBuf {
-        self.folder.path().join(UDID)
-    }
-
-    /// One connection, as a client of the library has it.
-    fn connect<T>(&self, act: impl AsyncFnOnce(&mut MobileBackup2Client, &Path) -> T) -> T {
-        let (ours, theirs) = UnixStream::pair().unwrap();
-        let (agent, around) = (self.agent.clone(), Arc::clone(&self.around));
-        let phone = thread::spawn(move || {
-            let mut stream = theirs;
-            agent.serve(&mut stream, true, &*around)
-        });
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-        let result = runtime.block_on(async {
-            ours.set_nonblocking(true).unwrap();
-            let mut idevice = Idevice::new(Box::new(tokio::net::UnixStream::from_std(ours).unwrap()), "rig");
-            idevice.set_udid(UDID);
-            let mut client = MobileBackup2Client::from_stream(idevice).await.unwrap();
-            let result = act(&mut client, self.folder.path()).await;
-            let _ = client.disconnect().await;
-            result
-        });
-        drop(runtime);
-        let _ = phone.join().unwrap();
-        result
-    }
-
-    fn try_backup(&self, full: bool) -> Ended {
-        fs::create_dir_all(self.root()).unwrap();
-        let options = Dictionary::from_iter([("ForceFullBackup".to_owned(), Value::Boolean(full))]);
-        self.connect(async |client, folder| {
-            client.backup_from_path(folder, None, Some(options), &FsBackupDelegate).await
-        })
-    }
-
-    /// A backup that must succeed, and hold what the phone has.
-    fn backup(&self) {
-        assert_eq!(code(&self.try_backup(false)), 0, "{:?}", self.agent.seen());
-        holds_everything(&self.root(), &self.agent.files());
-    }
-
-    fn restore(&self, password: Option<&str>) -> Ended {
-        let mut options = RestoreOptions::new();
-        if let Some(password) = password {
-            options = options.with_password(password);
-        }
-        self.connect(async |client, folder| {
-            client.restore_from_path(folder, None, Some(options), &FsBackupDelegate).await
-        })
-    }
-}
-
-/// The code that a request ended with.
-fn code(ended: &Ended) -> u64 {
-    ended.as_ref().unwrap().as_ref().unwrap()["ErrorCode"].as_unsigned_integer().unwrap()
-}
+use crate::folder::place;
+use crate::rig::{Rig, code};
+use crate::support::iphone::backup::{Content, Files};
 
 fn names(names: &[(String, String)]) -> Vec<&str> {
     names.iter().map(|(_, path)| &**path).collect()
@@ -174,4 +65,67 @@ fn a_restore_brings_back_what_was_backed_up() {
 
     rig.agent.set(|settings| settings.find_my = true);
     assert_eq!(code(&rig.restore(None)), 211);
+}
+
+/// A host that has little room.
+struct Little(u64);
+
+type Later<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+type Outcome<T> = Result<T, IdeviceError>;
+
+impl BackupDelegate for Little {
+    fn get_free_disk_space(&self, _: &Path) -> u64 {
+        self.0
+    }
+
+    fn open_file_read<'a>(&'a self, path: &'a Path) -> Later<'a, Outcome<Box<dyn Read + Send>>> {
+        FsBackupDelegate.open_file_read(path)
+    }
+
+    fn create_file_write<'a>(&'a self, path: &'a Path) -> Later<'a, Outcome<Box<dyn Write + Send>>> {
+        FsBackupDelegate.create_file_write(path)
+    }
+
+    fn create_dir_all<'a>(&'a self, path: &'a Path) -> Later<'a, Outcome<()>> {
+        FsBackupDelegate.create_dir_all(path)
+    }
+
+    fn remove<'a>(&'a self, path: &'a Path) -> Later<'a, Outcome<()>> {
+        FsBackupDelegate.remove(path)
+    }
+
+    fn rename<'a>(&'a self, from: &'a Path, to: &'a Path) -> Later<'a, Outcome<()>> {
+        FsBackupDelegate.rename(from, to)
+    }
+
+    fn copy<'a>(&'a self, from: &'a Path, to: &'a Path) -> Later<'a, Outcome<()>> {
+        FsBackupDelegate.copy(from, to)
+    }
+
+    fn exists<'a>(&'a self, path: &'a Path) -> Later<'a, bool> {
+        FsBackupDelegate.exists(path)
+    }
+
+    fn is_dir<'a>(&'a self, path: &'a Path) -> Later<'a, bool> {
+        FsBackupDelegate.is_dir(path)
+    }
+
+    fn list_dir<'a>(&'a self, path: &'a Path) -> Later<'a, Outcome<Vec<DirEntryInfo>>> {
+        FsBackupDelegate.list_dir(path)
+    }
+}
+
+#[test]
+fn a_host_without_room_is_asked_to_purge_and_then_refused() {
+    let rig = Rig::new(Files::typical(9));
+    let needed = rig.agent.files().size() + (128 << 20);
+    fs::create_dir_all(rig.root()).unwrap();
+    let with = |free: u64| {
+        let delegate = Little(free);
+        code(&rig.connect(async |client, folder| client.backup_from_path(folder, None, None, &delegate).await))
+    };
+    assert_eq!(with(needed), 105);
+    let seen = rig.agent.seen();
+    assert_eq!((seen.messages["DLMessagePurgeDiskSpace"], &*seen.free), (1, &[Some(needed)][..]));
+    assert_eq!(with(needed + 1), 0);
 }

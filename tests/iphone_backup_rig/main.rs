@@ -4,5 +4,7 @@
 mod support;
 
 mod clients;
+mod faults;
 mod folder;
 mod library;
+mod rig;

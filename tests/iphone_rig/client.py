@@ -1,6 +1,7 @@
 """What pymobiledevice3 makes of a phone: `usb FOLDER UDID` pairs and asks by usbmuxd, `network ADDRESS FOLDER UDID` asks by the network.
 
-Prints what it got as JSON. Records are kept in FOLDER.
+`stay ADDRESS FOLDER UDID SECONDS` is silent for a time, with a heartbeat and without; `locked FOLDER UDID` starts a backup's service with and without the
+escrow bag. Prints what it got as JSON. Records are kept in FOLDER.
 """
 
 import asyncio
@@ -10,6 +11,7 @@ import sys
 from pathlib import Path
 
 from pymobiledevice3 import usbmux
+from pymobiledevice3.exceptions import PasswordRequiredError
 from pymobiledevice3.lockdown import create_using_tcp, create_using_usbmux
 from pymobiledevice3.services.afc import AFC_LOCK_EX, AFC_LOCK_UN, AfcService
 from pymobiledevice3.services.heartbeat import HeartbeatService
@@ -94,10 +96,43 @@ async def usb(folder, udid):
     return {"listed": listed, **got}
 
 
+def record_in(folder, udid):
+    """The record of before."""
+    return plistlib.loads((Path(folder) / f"{udid}.plist").read_bytes())
+
+
+async def stay(address, folder, udid, seconds):
+    """Whether the phone is still there after a time, with a heartbeat and without."""
+    got = []
+    for heartbeat in [True, False]:
+        async with await create_using_tcp(address, pair_record=record_in(folder, udid), autopair=False) as lockdown:
+            beating = asyncio.ensure_future(HeartbeatService(lockdown).start()) if heartbeat else None
+            await asyncio.sleep(float(seconds))
+            # It would connect anew, and tell nobody.
+            session = lockdown.session_id
+            await lockdown.get_value(key="DeviceName")
+            got.append(lockdown.session_id == session)
+            if beating:
+                beating.cancel()
+    return got
+
+
+async def locked(folder, udid):
+    """Whether a backup's service starts, with the escrow bag and without."""
+    got = []
+    async with await create_using_usbmux(udid, pairing_records_cache_folder=Path(folder)) as lockdown:
+        for bag in [True, False]:
+            try:
+                await lockdown.get_service_connection_attributes("com.apple.mobilebackup2", bag)
+                got.append(True)
+            except PasswordRequiredError:
+                got.append(False)
+    return got
+
+
 async def network(address, folder, udid):
     """Asks by the network, with the record of before."""
-    record = plistlib.loads((Path(folder) / f"{udid}.plist").read_bytes())
-    async with await create_using_tcp(address, pair_record=record, autopair=False) as lockdown:
+    async with await create_using_tcp(address, pair_record=record_in(folder, udid), autopair=False) as lockdown:
         return await services(lockdown)
 
 

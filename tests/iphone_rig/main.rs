@@ -3,10 +3,12 @@
 
 mod faults;
 mod libimobiledevice;
+mod network;
 mod pymobiledevice3;
 mod raw;
 #[path = "../support/mod.rs"]
 mod support;
+mod tls;
 
 use std::process::Command;
 

@@ -51,7 +51,8 @@ pub(super) fn open(ios: &Ios, item: &Item, options: &OpenOptions<'_>, monitor: &
     if options.dry_run {
         let folder = base(ios, options, &directory, password)?;
         let (folder, full) = folder;
-        let kind = full.map_or_else(|| "the rest is as in the newest point".to_owned(), |why| format!("all of it: {why}"));
+        let kind =
+            full.map_or_else(|| "the rest is as in the newest point".to_owned(), |why| format!("all of it: {why}"));
         monitor.say(&format!("{name} would be asked for a backup; {kind}"));
         return Ok(Box::new(Backup::new(folder, Vec::new())));
     }
@@ -60,7 +61,8 @@ pub(super) fn open(ios: &Ios, item: &Item, options: &OpenOptions<'_>, monitor: &
     if let Some(why) = &full {
         monitor.say(&format!("{}: full backup: {why}", item.id));
     }
-    let session = Session { phone: &mut phone, folder: &mut folder, is_full: full.is_some(), name: &name, item, monitor };
+    let session =
+        Session { phone: &mut phone, folder: &mut folder, is_full: full.is_some(), name: &name, item, monitor };
     let circumstances = match options.deposit {
         Some(deposit) => deposited(deposit, |arrived| ios.runtime()?.block_on(session.run(arrived)))?,
         None => ios.runtime()?.block_on(session.run(&mut |_| Ok(())))?,
@@ -100,7 +102,8 @@ fn usable(udid: &str, staging: Staging, point: &SavedTree, password: complete::P
     match complete::check(&folder, password)? {
         Checked::Whole | Checked::Unseen(_) => Ok(folder),
         Checked::Lacking(problems) => {
-            let first = problems.first().map(|problem| format!("{}: {}", printable(problem.path.as_os_str()), problem.error));
+            let first =
+                problems.first().map(|problem| format!("{}: {}", printable(problem.path.as_os_str()), problem.error));
             Err(anyhow!("it is not whole: {}", first.unwrap_or_default()))
         }
     }
@@ -112,8 +115,10 @@ fn conclude(folder: &Overlay, circumstances: Circumstances, password: complete::
     let checked = complete::check(folder, password).context("look whether the backup is whole")?;
     let unread = circumstances.unread.into_iter().map(|(path, why)| (Path::new("/").join(path), why));
     let as_problem = |severity| {
-        move |(path, why): (std::path::PathBuf, String)| {
-            Problem { path, error: format!("the device could not read it: {}", why.trim()), severity }
+        move |(path, why): (std::path::PathBuf, String)| Problem {
+            path,
+            error: format!("the device could not read it: {}", why.trim()),
+            severity,
         }
     };
     Ok(match checked {
@@ -153,7 +158,8 @@ fn deposited<T>(
             })
         });
         let taking = taking.context("start a thread")?;
-        let result = work(&mut |staged| sender.send(Arc::clone(staged)).map_err(|_| anyhow!("the store takes nothing more")));
+        let result =
+            work(&mut |staged| sender.send(Arc::clone(staged)).map_err(|_| anyhow!("the store takes nothing more")));
         drop(sender);
         let taken = taking.join().map_err(|_| anyhow!("a thread broke off: this is a fault in the program"))?;
         // Why the store failed matters more than that the session then had to end.
@@ -184,7 +190,10 @@ impl Session<'_> {
             let mut wire = session::service(phone).await?;
             let info = folder.staging().keep(&info).context("write Info.plist to the staging directory")?;
             let place = Place::Named("Info.plist".into());
-            folder.put(&place, Stowed::new(info)).map_err(|refused| anyhow!(refused.text)).context("keep Info.plist")?;
+            folder
+                .put(&place, Stowed::new(info))
+                .map_err(|refused| anyhow!(refused.text))
+                .context("keep Info.plist")?;
             wire.request("Backup", request(phone.udid(), is_full)).await?;
             let say = |plea| match plea {
                 Plea::Passcode => monitor.say(&format!("Enter the passcode on {name}.")),

@@ -37,7 +37,11 @@ pub(super) fn check(bytes: &[u8]) -> Result<()> {
         let mut known = vec![None; binary.count];
         let whole = binary.measure(binary.root, 0, &mut known)?;
         let most = (bytes.len() as u64).saturating_mul(MOST_GROWTH).max(ALWAYS);
-        ensure!(whole.size <= most, "a property list of {} bytes would be larger than {most} bytes in memory", bytes.len());
+        ensure!(
+            whole.size <= most,
+            "a property list of {} bytes would be larger than {most} bytes in memory",
+            bytes.len()
+        );
         Ok(())
     } else {
         check_xml(bytes)
@@ -164,7 +168,8 @@ mod tests {
     #[test]
     fn what_devices_send_passes() {
         let listing = Dictionary::from_iter((0..1000).map(|at| {
-            let file = Dictionary::from_iter([("DLFileType", Value::from("DLFileTypeRegular")), ("DLFileSize", 5.into())]);
+            let file =
+                Dictionary::from_iter([("DLFileType", Value::from("DLFileTypeRegular")), ("DLFileSize", 5.into())]);
             (format!("{at:040}"), Value::Dictionary(file))
         }));
         let value = Value::Array(vec!["DLMessage".into(), Value::Dictionary(listing), Value::Data(vec![7; 70_000])]);

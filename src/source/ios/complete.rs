@@ -104,7 +104,8 @@ impl Lacking {
     }
 
     fn damaged(&mut self, damaged: &Damaged) {
-        let place = damaged.place.as_ref().map_or_else(|| PathBuf::from("/Manifest.db"), |(domain, path)| place(domain, path));
+        let place =
+            damaged.place.as_ref().map_or_else(|| PathBuf::from("/Manifest.db"), |(domain, path)| place(domain, path));
         self.add(place, damaged.to_string());
     }
 

@@ -307,10 +307,12 @@ fn again(error: &Error) -> Error {
     hinted(anyhow!("{}", chain(error)), hints)
 }
 
+/// There is no pairing record of a device.
+#[derive(Debug, thiserror::Error)]
+#[error("{0} is not paired with this computer")]
+pub(super) struct NotPaired(String);
+
 /// There is no pairing record.
 pub(super) fn unpaired(udid: &str) -> Error {
-    hinted(
-        anyhow!("{udid} is not paired with this computer"),
-        format!("Connect it with a cable, and run `holdall pair {udid}`."),
-    )
+    hinted(NotPaired(udid.to_owned()), format!("Connect it with a cable, and run `holdall pair {udid}`."))
 }

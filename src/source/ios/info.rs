@@ -79,7 +79,10 @@ pub(super) async fn gather(phone: &mut Phone, afc: &mut Afc) -> Result<Vec<u8>> 
     put("Target Identifier", udid.clone().into());
     put("Target Type", "Device".into());
     put("Unique Identifier", udid.to_uppercase().into());
-    put("iTunes Settings", settings.filter(|value| value.as_dictionary().is_some()).unwrap_or_else(|| Dictionary::new().into()));
+    put(
+        "iTunes Settings",
+        settings.filter(|value| value.as_dictionary().is_some()).unwrap_or_else(|| Dictionary::new().into()),
+    );
     put("iTunes Version", itunes.filter(|value| value.as_string().is_some()).unwrap_or_else(|| OLDEST_ITUNES.into()));
     let mut files = Dictionary::new();
     for name in ITUNES_FILES {

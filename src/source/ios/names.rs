@@ -12,13 +12,13 @@ use std::sync::Arc;
 use anyhow::{Context, Result, bail, ensure};
 use bytes::{Buf, Bytes};
 
-use super::decrypt::{BLOCK, Decipher};
+use super::decrypt::{BLOCK, Decipher, Key};
 use super::keybag::{self, Keys};
 use super::manifest::Manifest;
 use crate::error::{Annotate, chain};
 use crate::secret::Revealed;
 use crate::source::Problem;
-use crate::store::view::{Decode, Seen, View};
+use crate::store::view::{Decode, Seen, Stored, View};
 use crate::store::{Metadata, Node, NodeType, SavedTree, node};
 
 mod bodies;
@@ -210,7 +210,7 @@ impl View for Names {
         Ok(self.table.children(directory).map(|(number, row)| self.seen(number, row)).collect())
     }
 
-    fn decoder(&self, file: u64, stored: u64) -> Result<Option<Box<dyn Decode>>> {
+    fn decoder(&self, file: u64, stored: &dyn Stored) -> Result<Option<Box<dyn Decode>>> {
         let (id, size, key) = match self.table.row(file).map(|row| &row.what) {
             Some(What::File { id, size, key }) => (id, *size, key),
             Some(What::Damaged { why }) => bail!("{why}"),
@@ -225,26 +225,38 @@ impl View for Names {
         }
         match (key, &self.keys) {
             (None, _) => Ok(None),
-            (Some(key), Some(keys)) => Ok(Some(Box::new(Body::new(Decipher::new(&keys.key(key)?)?, size, stored)))),
+            (Some(key), Some(keys)) => Ok(Some(Box::new(Body::new(&keys.key(key)?, size, stored)?))),
             (Some(_), None) => bail!("it is enciphered, though the backup is said not to be encrypted"),
         }
     }
 }
 
-/// A content that is deciphered. The last block is filled up, and is cut to the size of the file.
+/// A content that is deciphered.
 struct Body {
     decipher: Decipher,
-    left: u64,
     size: u64,
+    left: u64,
 }
 
 impl Body {
-    fn new(decipher: Decipher, size: u64, stored: u64) -> Self {
-        // What is missing cannot be made up, and what is too much is not thrown away: whoever reads it sees that it is not the size of the file.
-        let is_plausible = size <= stored && stored - size <= BLOCK as u64;
-        let size = if is_plausible { size } else { stored };
-        Self { decipher, left: size, size }
+    /// The last block is filled up with bytes that say how many they are (PKCS #7), so that at least one is. A size that fits is believed; but devices are known to say
+    /// another one of databases that are in use (github.com/avibrazil/iOSbackup, pull request 26), and then the filling tells. Nothing else is ever cut off.
+    fn new(key: &Key, size: u64, stored: &dyn Stored) -> Result<Self> {
+        let whole = stored.size();
+        let fits = whole.checked_sub(size).is_some_and(|filling| (1..=BLOCK as u64).contains(&filling));
+        let size = if fits { size } else { whole - filling(key, &stored.last(2 * BLOCK)?)? };
+        Ok(Self { decipher: Decipher::new(key)?, size, left: size })
     }
+}
+
+/// How many bytes fill up the last block, of which the one before it is needed as well; none when it is not filled up as it should be.
+fn filling(key: &Key, end: &[u8]) -> Result<u64> {
+    let mut decipher = Decipher::new(key)?;
+    let plain = decipher.push(end)?;
+    let Some(length) = plain.last().copied().filter(|length| (1..=BLOCK as u8).contains(length)) else { return Ok(0) };
+    let filling = plain.get(plain.len() - usize::from(length)..).unwrap_or_default();
+    let is_filled = plain.len() == end.len() && filling.iter().all(|byte| *byte == length);
+    Ok(if is_filled { length.into() } else { 0 })
 }
 
 impl Decode for Body {

@@ -16,12 +16,8 @@ use super::phone::{Escrow, Phone};
 const SERVICE: &str = "com.apple.mobile.notification_proxy";
 
 /// What other programs that make backups listen for (libimobiledevice: `tools/idevicebackup2.c`).
-const OBSERVED: [&str; 4] = [
-    "com.apple.itunes-client.syncCancelRequest",
-    "com.apple.itunes-client.backup.domain_changed",
-    PROMPT,
-    PROMPT_GONE,
-];
+const OBSERVED: [&str; 4] =
+    ["com.apple.itunes-client.syncCancelRequest", "com.apple.itunes-client.backup.domain_changed", PROMPT, PROMPT_GONE];
 const PROMPT: &str = "com.apple.LocalAuthentication.ui.presented";
 const PROMPT_GONE: &str = "com.apple.LocalAuthentication.ui.dismissed";
 
@@ -67,7 +63,9 @@ impl Notices {
 
     /// Tells the device's programs something.
     pub(super) async fn post(&mut self, name: &str) -> Result<()> {
-        exchange::send(&mut self.to, command("PostNotification", name)).await.with_context(|| format!("tell the device {name}"))
+        exchange::send(&mut self.to, command("PostNotification", name))
+            .await
+            .with_context(|| format!("tell the device {name}"))
     }
 
     /// Waits for the next notice; for ever, when there will be none.

@@ -9,8 +9,10 @@ use plist::Value;
 use tokio::runtime::Runtime;
 use tokio::time::sleep;
 
+use super::about::About;
 use super::bus;
-use super::find::{self, same_device, unpaired};
+use super::discover;
+use super::find::{self, unpaired};
 use super::link::Link;
 use super::lockdown::Lockdown;
 use super::muxer::{Absent, Line, Listed, Muxer};
@@ -157,7 +159,9 @@ impl Host {
         if usb.is_empty() {
             return Err(match on_bus(false) {
                 Some(reason) => nobody(reason.why, reason.hint),
-                None => nobody("nothing is plugged in".to_owned(), "Plug it in with a cable, and unlock it.".to_owned()),
+                None => {
+                    nobody("nothing is plugged in".to_owned(), "Plug it in with a cable, and unlock it.".to_owned())
+                }
             });
         }
         Ok(self.runtime.block_on(async {
@@ -171,33 +175,13 @@ impl Host {
 
     /// Asks a device what it is; one that does not answer is shown without a name.
     async fn introduce(&self, device: Listed) -> Plugged {
-        let mut plugged = Plugged {
-            udid: device.udid,
-            name: String::new(),
-            model: String::new(),
-            version: String::new(),
-            id: device.id,
-        };
-        let mut ask = async || {
-            let mut lockdown = Lockdown::new(self.way(plugged.id).to_lockdown().await?);
-            let mut text = async |key| -> Result<String> {
-                let value = lockdown.value(None, Some(key)).await?;
-                Ok(value.as_ref().and_then(Value::as_string).unwrap_or_default().to_owned())
-            };
-            plugged.name = text("DeviceName").await?;
-            plugged.model = text("ProductType").await?;
-            plugged.version = text("ProductVersion").await?;
-            let udid = text("UniqueDeviceID").await?;
-            // Some muxers leave out the dash.
-            if same_device(&udid, &plugged.udid) {
-                plugged.udid = udid;
-            }
-            Ok::<_, Error>(())
-        };
-        if let Err(error) = ask().await {
-            tracing::debug!("{} does not say what it is: {error:#}", plugged.udid);
+        let mut about = About { udid: device.udid, ..About::default() };
+        if let Err(error) = discover::introduce(&self.way(device.id), &mut about).await {
+            tracing::debug!("{} does not say what it is: {error:#}", about.udid);
         }
-        plugged
+        let About { udid, name, model, version, .. } = about;
+        let [name, model, version] = [name, model, version].map(Option::unwrap_or_default);
+        Plugged { udid, name, model, version, id: device.id }
     }
 
     /// Pairs with a device that is plugged in, and keeps the record in the directory of credentials, and with the muxer. One that is paired is taken as it is.

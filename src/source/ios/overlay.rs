@@ -204,7 +204,11 @@ impl Overlay {
     /// When it is not there, or is no file, or cannot be read.
     pub(super) fn open(&self, place: &Place) -> Result<Reading<'_>, Refused> {
         let Some(stowed) = self.get(place) else {
-            return Err(if self.is_folder(place) { Refused::new(device::IS_FOLDER, "it is a folder") } else { Refused::missing() });
+            return Err(if self.is_folder(place) {
+                Refused::new(device::IS_FOLDER, "it is a folder")
+            } else {
+                Refused::missing()
+            });
         };
         self.read(stowed).map_err(|error| Refused::of_io(&error))
     }
@@ -341,7 +345,9 @@ impl Overlay {
                 }
                 self.named.insert(name.clone(), stowed);
             }
-            Place::Top | Place::Snapshot | Place::Hash(..) => return Err(Refused::new(device::IS_FOLDER, "it is a folder")),
+            Place::Top | Place::Snapshot | Place::Hash(..) => {
+                return Err(Refused::new(device::IS_FOLDER, "it is a folder"));
+            }
         }
         Ok(())
     }
@@ -371,7 +377,11 @@ impl Overlay {
     /// When it is not there, or no file can be at the other place.
     pub(super) fn copy(&mut self, from: &Place, to: &Place) -> Result<(), Refused> {
         let Some(stowed) = self.get(from).cloned() else {
-            return Err(if self.is_folder(from) { Refused::new(device::IS_FOLDER, "it is a folder") } else { Refused::missing() });
+            return Err(if self.is_folder(from) {
+                Refused::new(device::IS_FOLDER, "it is a folder")
+            } else {
+                Refused::missing()
+            });
         };
         self.put(to, stowed)
     }

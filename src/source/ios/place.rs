@@ -175,8 +175,16 @@ mod tests {
 
     #[test]
     fn what_no_backup_has_is_refused() {
-        for path in ["UDID/x", "UDID/cd/HASH", "UDID/ab/cd", "UDID/AB", "UDID/ab/HASH/x", "other/ab", "UDID/Snapshot/Snapshot", "x"]
-        {
+        for path in [
+            "UDID/x",
+            "UDID/cd/HASH",
+            "UDID/ab/cd",
+            "UDID/AB",
+            "UDID/ab/HASH/x",
+            "other/ab",
+            "UDID/Snapshot/Snapshot",
+            "x",
+        ] {
             assert_eq!(parse(path), Err(Unfit::Unknown), "{path}");
         }
     }
@@ -186,7 +194,19 @@ mod tests {
         let long = format!("UDID/{}", "a".repeat(256));
         let deep = format!("UDID{}", "/a".repeat(1000));
         let hostile = [
-            "", "/", "..", ".", "../../etc/shadow", "/etc/shadow", "UDID/../x", "UDID//x", "UDID/\0", "/.b/../x", "/.b/", &long, &deep,
+            "",
+            "/",
+            "..",
+            ".",
+            "../../etc/shadow",
+            "/etc/shadow",
+            "UDID/../x",
+            "UDID//x",
+            "UDID/\0",
+            "/.b/../x",
+            "/.b/",
+            &long,
+            &deep,
         ];
         for path in hostile {
             assert!(matches!(parse(path), Err(Unfit::Attack(_))), "{path}");

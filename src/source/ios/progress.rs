@@ -30,7 +30,8 @@ impl Progress {
             _ => (message.value(3), None),
         };
         let percent = percent.and_then(plist::Value::as_real).filter(|percent| (0.0..=100.0).contains(percent));
-        let whole = percent.filter(|percent| *percent >= 1.0).map(|percent| (self.done as f64 * 100.0 / percent) as u64);
+        let whole =
+            percent.filter(|percent| *percent >= 1.0).map(|percent| (self.done as f64 * 100.0 / percent) as u64);
         let expected = whole.unwrap_or(self.expected).max(self.done.saturating_add(batch.unwrap_or(0)));
         if expected > 0 && expected != self.expected {
             self.expected = expected;

@@ -65,7 +65,8 @@ impl MbFile {
         ensure!(matches!(file, Object::Dictionary { .. }), "the root of the archive is no file");
         let number = |key: &str| archive.number(&file, key);
         let required = |key: &str| number(key)?.with_context(|| format!("it has no {key}"));
-        let key = archive.data(&file, "EncryptionKey")?.map(WrappedKey::parse).transpose();
+        let key = archive.data(&file, "EncryptionKey")?.map(WrappedKey::parse).transpose().context("read its key")?;
+        let class = number("ProtectionClass")?.and_then(|class| u32::try_from(class).ok());
         let target = match archive.value(&file, "Target")? {
             Some(Object::Text(target)) => Some(target.into_owned()),
             _ => None,
@@ -76,7 +77,7 @@ impl MbFile {
             mtime: clamp(number("LastModified")?),
             ctime: clamp(number("LastStatusChange")?),
             target,
-            key: key.context("read its key")?,
+            key: key.map(|key| WrappedKey { class: class.unwrap_or(key.class), ..key }),
         })
     }
 }

@@ -114,24 +114,35 @@ pub(super) fn judge(ended: &Ended, circumstances: Circumstances, name: &str) -> 
             anyhow!("{name} needs more room than there is: {}", said()).context(room(&circumstances)),
             "Make room there, or set `staging` to a directory with more.",
         ),
-        207 => hinted(anyhow!("{name} does not take the password: {}", said()), "It is the one that backups of it are encrypted with."),
+        207 => hinted(
+            anyhow!("{name} does not take the password: {}", said()),
+            "It is the one that backups of it are encrypted with.",
+        ),
         211 => hinted(
             anyhow!("\"Find My\" is on: {}", said()),
             format!("Turn it off on {name}: Settings, the owner's name, Find My. Turn it on again afterwards."),
         ),
-        104 if !circumstances.unread.is_empty() => {
-            hinted(anyhow!("{name} could not read {}", named(&circumstances.unread)), "Restart the device, and try again.")
-        }
-        104 => hinted(anyhow!("{name} could not send all files: {}", said()), "Keep it unlocked and on a charger meanwhile, and try again."),
+        104 if !circumstances.unread.is_empty() => hinted(
+            anyhow!("{name} could not read {}", named(&circumstances.unread)),
+            "Restart the device, and try again.",
+        ),
+        104 => hinted(
+            anyhow!("{name} could not send all files: {}", said()),
+            "Keep it unlocked and on a charger meanwhile, and try again.",
+        ),
         205 => hinted(
             anyhow!("{name} could not read the backup that it was to go on with: {}", said()),
             "Make a full one: holdall backup --full.",
         ),
-        _ if has(&["battery"]) => hinted(anyhow!("the battery of {name} is too low: {}", said()), "Put it on a charger, and try again."),
+        _ if has(&["battery"]) => {
+            hinted(anyhow!("the battery of {name} is too low: {}", said()), "Put it on a charger, and try again.")
+        }
         _ if has(&["airplane", "flight mode"]) => {
             hinted(anyhow!("{name} is in Airplane Mode: {}", said()), "Turn Airplane Mode off, and try again.")
         }
-        _ if has(&["call"]) => hinted(anyhow!("a call is in progress on {name}: {}", said()), "Try again when it is over."),
+        _ if has(&["call"]) => {
+            hinted(anyhow!("a call is in progress on {name}: {}", said()), "Try again when it is over.")
+        }
         _ if has(&["find my"]) => hinted(anyhow!("\"Find My\" is on: {}", said()), format!("Turn it off on {name}.")),
         _ if has(&["locked"]) => return Err(Error::new(Away(format!("{name} is locked: {}", said())))),
         _ => anyhow!("{name} ended the session: {}", said()),
@@ -143,7 +154,11 @@ pub(super) fn judge(ended: &Ended, circumstances: Circumstances, name: &str) -> 
 fn room(circumstances: &Circumstances) -> String {
     match (circumstances.free, circumstances.wanted) {
         (Some(free), Some(wanted)) => {
-            format!("{} are free in the staging directory, and {} more are needed", show_bytes(free), show_bytes(wanted))
+            format!(
+                "{} are free in the staging directory, and {} more are needed",
+                show_bytes(free),
+                show_bytes(wanted)
+            )
         }
         (Some(free), None) => format!("{} are free in the staging directory", show_bytes(free)),
         (None, _) => "there is not enough room".to_owned(),
@@ -156,7 +171,9 @@ fn named(unread: &[(String, String)]) -> String {
     let shown: Vec<String> = unread
         .iter()
         .take(SHOWN)
-        .map(|(path, why)| format!("{} ({})", crate::output::printable(path.as_ref()), crate::output::printable(why.trim().as_ref())))
+        .map(|(path, why)| {
+            format!("{} ({})", crate::output::printable(path.as_ref()), crate::output::printable(why.trim().as_ref()))
+        })
         .collect();
     let more = unread.len().saturating_sub(SHOWN);
     let more = if more > 0 { format!(" and {more} more files") } else { String::new() };

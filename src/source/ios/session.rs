@@ -46,7 +46,8 @@ impl SyncLock {
             tokio::time::sleep(RETRY).await;
         }
         post(notices, "com.apple.itunes-mobdev.syncDidFinish").await;
-        Err(anyhow!("another program is syncing with the device")).hint("Wait until it is done, or end it, and try again.")
+        Err(anyhow!("another program is syncing with the device"))
+            .hint("Wait until it is done, or end it, and try again.")
     }
 
     /// The files of the device, while the lock is held.

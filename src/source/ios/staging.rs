@@ -111,7 +111,8 @@ impl Staging {
     ///
     /// When the disk takes no more.
     pub(super) fn receive(&mut self) -> io::Result<Receiving> {
-        let staged = Staged { directory: Arc::clone(&self.directory), number: self.next, size: 0, blobs: OnceLock::new() };
+        let staged =
+            Staged { directory: Arc::clone(&self.directory), number: self.next, size: 0, blobs: OnceLock::new() };
         self.next += 1;
         let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(staged.path())?;
         Ok(Receiving { staged, file })

@@ -7,6 +7,7 @@
 #![allow(unused_imports, reason = "each test file uses a part of this")]
 
 pub mod agent;
+pub mod around;
 pub mod cipher;
 pub mod content;
 pub mod faults;
@@ -24,11 +25,16 @@ mod plists;
 mod previous;
 pub mod record;
 pub mod restoring;
+pub mod seen;
+pub mod settings;
 mod wire;
 
-pub use agent::{Agent, Around, Passcode, Seen, Settings};
+pub use agent::Agent;
+pub use around::Around;
 pub use content::Content;
 pub use faults::{Answer, Ask, At, BadManifest, Faults, Flood, Trouble, Wrong};
 pub use files::{Entry, Files, Kind, file_id};
 pub use phone::Start;
+pub use seen::Seen;
+pub use settings::{Passcode, Settings};
 pub use wire::Stream;

@@ -64,29 +64,37 @@ struct Inner {
 /// A running muxer; its socket is gone when this is dropped.
 #[derive(Debug)]
 pub struct Muxer {
-    folder: TempDir,
+    socket: PathBuf,
+    /// Where the records are, and the socket unless it has to be somewhere else.
+    _folder: TempDir,
     records: Arc<Records>,
     inner: Arc<Inner>,
 }
 
 impl Muxer {
-    /// Starts one without devices.
+    /// Starts one without devices, in a folder of its own.
     pub fn start() -> Self {
+        Self::start_at(None)
+    }
+
+    /// Starts one without devices at this socket.
+    pub fn start_at(socket: Option<&Path>) -> Self {
         let folder = tempfile::Builder::new().prefix("usbmuxd-").tempdir().unwrap();
         let records = Arc::new(Records::new(&folder.path().join("lockdown")));
-        let muxer = Self { records, folder, inner: Arc::default() };
+        let socket = socket.map_or_else(|| folder.path().join("usbmuxd"), Path::to_path_buf);
+        let muxer = Self { socket, records, _folder: folder, inner: Arc::default() };
         muxer.open();
         muxer
     }
 
     /// The value of `USBMUXD_SOCKET_ADDRESS`: `UNIX:/path`.
     pub fn address(&self) -> String {
-        format!("UNIX:{}", self.socket().display())
+        format!("UNIX:{}", self.socket.display())
     }
 
     /// Its socket.
-    pub fn socket(&self) -> PathBuf {
-        self.folder.path().join("usbmuxd")
+    pub fn socket(&self) -> &Path {
+        &self.socket
     }
 
     /// The folder of the pairing records, which is `/var/lib/lockdown` with a real one.
@@ -111,7 +119,7 @@ impl Muxer {
         for door in std::mem::take(&mut *lock(&self.inner.doors)) {
             let _ = rustix::net::shutdown(&door, rustix::net::Shutdown::Both);
         }
-        let _ = std::fs::remove_file(self.socket());
+        let _ = std::fs::remove_file(&self.socket);
         for (_, client) in lock(&self.inner.clients).drain() {
             client.shut_down();
         }
@@ -160,7 +168,7 @@ impl Muxer {
     }
 
     fn open(&self) {
-        let listener = UnixListener::bind(self.socket()).unwrap();
+        let listener = UnixListener::bind(&self.socket).unwrap();
         self.accept(listener.as_fd().try_clone_to_owned().unwrap(), move || Ok(Socket::Unix(listener.accept()?.0)));
     }
 

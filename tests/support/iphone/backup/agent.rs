@@ -1,141 +1,21 @@
 //! BackupAgent2 of the virtual phone: what it knows, what tests set and see, and one connection of `com.apple.mobilebackup2`.
 
-use std::collections::BTreeMap;
 use std::io;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use plist::{Dictionary, Value};
 
-use super::faults::{Answer, Ask, Faults};
+use super::around::{Around, End};
+use super::faults::Faults;
 use super::files::Files;
 use super::keybag::{Keybag, Rounds, random};
 use super::link::Link;
 use super::restoring::Restored;
+use super::seen::Seen;
+use super::settings::Settings;
 use super::wire::{Stream, Wire};
 use super::{making, other, password, restoring};
-
-/// The rest of the phone, as far as backups need it.
-pub trait Around: Send + Sync {
-    /// The phone's `UniqueDeviceID`.
-    fn udid(&self) -> String;
-    /// What lockdownd says of this key without a domain.
-    fn lockdown(&self, key: &str) -> Option<Value>;
-    /// The bundle identifiers of the apps that the user has installed.
-    fn apps(&self) -> Vec<String>;
-    /// Tells whoever observes this notification.
-    fn post(&self, notification: &str);
-    /// Whether the phone is locked.
-    fn locked(&self) -> bool;
-    /// What AFC would give for this path.
-    fn media(&self, path: &str) -> Option<Vec<u8>>;
-    /// What `WillEncrypt` of the domain `com.apple.mobile.backup` is from now on.
-    fn encrypts(&self, on: bool);
-}
-
-/// The passcode, which iOS 16.1 and later want at each backup.
-#[derive(Clone, Copy, Debug)]
-pub struct Passcode {
-    /// Somebody enters it so long after it was asked for; `None`: nobody does, but for [`Agent::enter_passcode`].
-    pub entered_after: Option<Duration>,
-    /// The phone gives up waiting: three minutes on a real one.
-    pub gives_up_after: Duration,
-}
-
-/// How the phone is set.
-#[derive(Clone, Debug)]
-pub struct Settings {
-    /// The passcode. `None`: the phone has none.
-    pub passcode: Option<Passcode>,
-    /// Whether "Find My" is on, which forbids restoring.
-    pub find_my: bool,
-    /// How hard the password of new keybags is stretched.
-    pub rounds: Rounds,
-    /// The most files of one upload.
-    pub batch_files: usize,
-    /// An upload is not made longer than so many bytes by a further file.
-    pub batch_bytes: u64,
-    /// Whether the phone has the host copy the backup first when a restore does not forbid it (`RestoreDontCopyBackup`).
-    pub copies_before_restore: bool,
-}
-
-impl Default for Settings {
-    fn default() -> Self {
-        Self {
-            passcode: None,
-            find_my: false,
-            rounds: Rounds::default(),
-            batch_files: 100,
-            batch_bytes: 16 << 20,
-            copies_before_restore: false,
-        }
-    }
-}
-
-/// What the phone has seen since the test has last asked it to forget.
-#[derive(Clone, Debug, Default)]
-pub struct Seen {
-    /// Connections, and the most that there were at once.
-    pub connections: (usize, usize),
-    /// Connections that the host ended with `DLMessageDisconnect`.
-    pub farewells: usize,
-    /// Requests, with everything that came with them.
-    pub requests: Vec<Dictionary>,
-    /// How they ended: the code and the text that was sent, or the error of the connection.
-    pub ends: Vec<Result<(u64, String), String>>,
-    /// How often the phone has sent which message.
-    pub messages: BTreeMap<String, usize>,
-    /// Whether the last backup was a full one.
-    pub full: Option<bool>,
-    /// Files whose bodies were sent in the last backup: domain and path.
-    pub sent: Vec<(String, String)>,
-    /// Files that the host has copied in the last backup.
-    pub copied: Vec<(String, String)>,
-    /// Files that the host had to remove in the last backup, because the phone no longer has them.
-    pub removed: usize,
-    /// Bytes of bodies that were sent.
-    pub body_bytes: u64,
-    /// Bytes that were sent in the last request.
-    pub bytes: u64,
-    /// Paths that were asked of the host.
-    pub downloads: Vec<String>,
-    /// The longest block that the host has sent.
-    pub longest_block: usize,
-    /// Downloads in which files failed without a status that says so, or the other way round.
-    pub untold: usize,
-    /// What the host has refused: message, code, text.
-    pub refusals: Vec<(String, i64, String)>,
-    /// What the host has answered to what no phone would ask.
-    pub answers: Vec<(Ask, Answer)>,
-    /// What the host has answered to a message that nobody knows.
-    pub unknown: Option<Value>,
-    /// What the host has said of its free space.
-    pub free: Vec<Option<u64>>,
-    /// Whether the phone has asked for its passcode, and how often.
-    pub prompts: usize,
-}
-
-/// Why a request ends before its end.
-#[derive(Debug)]
-pub enum End {
-    /// The phone says so, with this code of `MBErrorDomain` and this text.
-    Refused(u64, String),
-    /// The connection is of no use any more.
-    Broken(io::Error),
-}
-
-impl From<io::Error> for End {
-    fn from(error: io::Error) -> Self {
-        Self::Broken(error)
-    }
-}
-
-impl End {
-    /// An end with a code, and the text that a phone has for it.
-    pub fn code(code: u64, text: &str) -> Self {
-        Self::Refused(code, format!("{text} (MBErrorDomain/{code})"))
-    }
-}
 
 #[derive(Default)]
 struct State {

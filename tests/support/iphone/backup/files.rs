@@ -206,9 +206,7 @@ impl Files {
         files.add("AppDomainGroup-group.com.example.shared", "Library/state.json", of(16, 15));
         files.add("WirelessDomain", "Library/Databases/CellularUsage.db", of(17, 20_480));
         files.add("KeychainDomain", "keychain-backup.plist", of(18, 4_000));
-        for (path, class) in [("keychain-backup.plist", 3)] {
-            files.get_mut("KeychainDomain", path).expect("it was just made").class = class;
-        }
+        files.get_mut("KeychainDomain", "keychain-backup.plist").expect("it was just made").class = 4;
         files.get_mut("HomeDomain", "Library/SMS/sms.db").expect("it was just made").class = 1;
         files
     }

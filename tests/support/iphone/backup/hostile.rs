@@ -1,6 +1,7 @@
 //! What no phone would ask of a host, and what comes without end.
 
-use super::agent::{End, Shared};
+use super::agent::Shared;
+use super::around::End;
 use super::faults::{Answer, Ask, Faults, Flood};
 use super::link::{Link, Upload};
 

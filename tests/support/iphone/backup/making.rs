@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use plist::{Date, Dictionary, Value};
 
-use super::agent::{Around, End, Shared};
+use super::agent::Shared;
+use super::around::{Around, End};
 use super::content::{Content, Sha1};
 use super::faults::{BadManifest, Faults, Wrong};
 use super::files::{Entry, Kind};
@@ -68,7 +69,9 @@ impl Making<'_, '_> {
         done(&status)?;
         let previous = host.as_ref().filter(|host| !force && host.folders_are_in(&listing));
         self.full = previous.is_none();
-        let mut plan = Plan::new(&self.shared.snapshot(), previous, host.as_ref(), &self.udid, self.keys.as_ref());
+        let of_empty = self.shared.settings().keys_of_empty;
+        let keys = self.keys.as_ref().map(|keys| (keys, of_empty));
+        let mut plan = Plan::new(&self.shared.snapshot(), previous, host.as_ref(), &self.udid, keys);
         let full = self.full;
         self.shared.note(|seen| {
             (seen.full, seen.sent, seen.copied, seen.removed) = (Some(full), Vec::new(), Vec::new(), 0);

@@ -5,7 +5,7 @@ use std::io;
 
 use plist::{Dictionary, Value};
 
-use super::agent::{Around, End};
+use super::around::{Around, End};
 use super::link::Link;
 use super::manifest::{self, hex};
 use super::plists;

@@ -2,7 +2,8 @@
 
 use plist::{Dictionary, Value};
 
-use super::agent::{Around, End, Shared};
+use super::agent::Shared;
+use super::around::{Around, End};
 
 /// Does what `OldPassword` and `NewPassword` mean together, after the passcode was entered (iOS 13 and later).
 ///

@@ -7,8 +7,10 @@ use plist::Value;
 
 use super::super::device::Device;
 use super::super::services::{Service, Session};
-use super::agent::{Agent, Around, Settings};
+use super::agent::Agent;
+use super::around::Around;
 use super::files::Files;
+use super::settings::Settings;
 
 /// What there is to back up when a phone starts.
 #[derive(Clone, Debug)]

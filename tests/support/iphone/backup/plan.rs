@@ -50,13 +50,14 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// Compares what is on the phone with what the host has. `udid` is the folder, `keys` are there when the backup is encrypted.
+    /// Compares what is on the phone with what the host has. `udid` is the folder. `keys` are there when the backup is encrypted, and say whether
+    /// what is empty has one too.
     pub fn new(
         files: &Files,
         previous: Option<&Previous>,
         host: Option<&Previous>,
         udid: &str,
-        keys: Option<&Keybag>,
+        keys: Option<(&Keybag, bool)>,
     ) -> Self {
         let mut items: Vec<Item> = Vec::with_capacity(files.len());
         for (domain, path, entry) in files.iter() {
@@ -114,7 +115,7 @@ impl Plan {
 }
 
 impl Item {
-    fn find_way(&mut self, previous: Option<&Previous>, udid: &str, keys: Option<&Keybag>) {
+    fn find_way(&mut self, previous: Option<&Previous>, udid: &str, keys: Option<(&Keybag, bool)>) {
         let size = self.entry.size();
         // A body without a key is of no use in an encrypted backup; only what is empty has none.
         let usable = |key: &Option<Vec<u8>>| keys.is_none() || key.is_some() || size == 0;
@@ -132,7 +133,7 @@ impl Item {
             return;
         }
         self.way = Way::Send;
-        if let Some(keys) = keys.filter(|_| size > 0) {
+        if let Some((keys, _)) = keys.filter(|(_, of_empty)| size > 0 || *of_empty) {
             let (key, written) = keys.new_key(if self.entry.class == 0 { 3 } else { self.entry.class.into() });
             (self.key, self.written_key) = (Some(key), Some(written));
         }

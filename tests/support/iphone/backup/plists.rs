@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use plist::{Date, Dictionary, Value};
 
-use super::agent::Around;
+use super::around::Around;
 use super::keybag::Keybag;
 use super::wire::binary;
 

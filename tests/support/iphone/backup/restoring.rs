@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use plist::{Dictionary, Value};
 
-use super::agent::{Around, End, Shared};
+use super::agent::Shared;
+use super::around::{Around, End};
 use super::cipher::{Opened, body_size};
 use super::content::Sha1;
 use super::files::Files;
