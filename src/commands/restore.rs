@@ -18,6 +18,7 @@ use crate::monitor::{Monitor, Silent};
 use crate::output::printable;
 use crate::quantity::{show_bytes, show_time};
 use crate::report::Outcome;
+use crate::source::ios::names::is_device;
 use crate::source::{Item, OpenOptions, Severity, Source};
 use crate::store::locks::Purpose;
 use crate::store::{SaveOptions, Store};
@@ -114,7 +115,10 @@ pub fn run(args: &RestoreArgs, context: &Context) -> Result<ExitCode> {
         None => (Refused::default(), names.password_of(&chosen.saved)?),
     };
     args.device.suit(&chosen.saved.point().item)?;
-    chosen.node()?;
+    // What a device would have to find has other names there, and it takes back no part of a point anyway.
+    if destination.is_some() || !is_device(&chosen.saved.point().item) {
+        chosen.node()?;
+    }
     let point = chosen.saved.point();
     if !point.complete {
         tracing::warn!(
@@ -267,10 +271,8 @@ fn save_safety_point(
     // A source may leave contents in the store before it has its tree.
     let _held = hold_store(context, store, Purpose::Share).with_context(doing).hint(HINT)?;
     let deposit = store.deposit();
-    let opening =
-        OpenOptions { previous: previous.as_ref(), deposit: Some(&deposit), ..OpenOptions::default() };
-    let overwritten =
-        source.overwritten(item, &chosen.saved, chosen.path.as_deref(), &opening, &*context.monitor);
+    let opening = OpenOptions { previous: previous.as_ref(), deposit: Some(&deposit), ..OpenOptions::default() };
+    let overwritten = source.overwritten(item, &chosen.saved, chosen.path.as_deref(), &opening, &*context.monitor);
     let Some(tree) = overwritten.with_context(doing).hint(HINT)? else { return Ok(()) };
     drop(previous);
     let safety = Item { id: format!("{}{SAFETY_SUFFIX}", item.id), ..item.clone() };
