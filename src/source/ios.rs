@@ -32,6 +32,7 @@ mod certificate;
 mod complete;
 mod decrypt;
 pub mod discover;
+pub mod encryption;
 pub mod find;
 mod frames;
 mod heartbeat;
