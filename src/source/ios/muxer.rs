@@ -218,10 +218,10 @@ impl Muxer {
 
     /// It answers, but not as a muxer does.
     fn nonsense(&self, error: &Error) -> Error {
-        let broken = io_kind(error).map_or(ErrorKind::InvalidData, |kind| kind);
+        let kind = if is_broken(error) { ErrorKind::ConnectionReset } else { ErrorKind::InvalidData };
         let text = format!("what answers at {} is no usbmuxd, or a broken one: {error:#}", self.place());
         hinted(
-            io::Error::new(broken, text),
+            io::Error::new(kind, text),
             "`systemctl restart usbmuxd` starts it anew; $USBMUXD_SOCKET_ADDRESS names another one.",
         )
     }

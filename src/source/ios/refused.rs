@@ -126,7 +126,7 @@ pub(super) fn explain(error: IdeviceError) -> Error {
     Refused::explained(code)
 }
 
-/// A connection that broke.
+/// What an error of a connection means for people.
 pub(super) fn broken(error: std::io::Error) -> Error {
     let ended = [
         ErrorKind::UnexpectedEof,
@@ -175,6 +175,8 @@ mod tests {
         assert!(Refused::is_locked(&explain(IdeviceError::UnknownErrorType("PasswordProtected".to_owned()))));
         let ended = explain(IdeviceError::Socket(ErrorKind::UnexpectedEof.into()));
         assert!(chain(&ended).starts_with("the connection to the device broke off"), "{ended:#}");
+        let closed = broken(ErrorKind::BrokenPipe.into());
+        assert_eq!(cause::<std::io::Error>(&closed).unwrap().kind(), ErrorKind::ConnectionReset);
         assert_eq!(explain(IdeviceError::Timeout).to_string(), "Operation Timeout");
     }
 }
