@@ -29,6 +29,9 @@ const NAMELESS: &str = "phone";
 /// How often those who see no bar are told how long it still waits.
 const TELL_EVERY: Duration = Duration::from_secs(30);
 
+/// Of a second, so that what is left is rounded up.
+const ALMOST: Duration = Duration::from_millis(999);
+
 /// Arguments of `pair`.
 #[derive(Debug, clap::Args)]
 pub struct PairArgs {
@@ -190,6 +193,7 @@ fn pair(args: &PairArgs, host: &Host, device: &Plugged, credentials: &PathBuf, c
     let mut shown: Option<(Waiting, Arc<dyn Task>, Duration)> = None;
     let mut told = 0;
     let mut waiting = |what: Waiting, left: Duration| {
+        let left = Duration::from_secs((left + ALMOST).as_secs());
         if shown.as_ref().is_none_or(|(last, ..)| *last != what) {
             let todo = match what {
                 Waiting::Trust => format!("Tap Trust on {name}, and enter its passcode there"),

@@ -40,7 +40,10 @@ impl Proposal {
     pub(super) async fn new(lockdown: &mut Lockdown, buid: Option<String>) -> Result<Self> {
         let key = lockdown.value(None, Some("DevicePublicKey")).await?;
         let key = key.as_ref().and_then(Value::as_data).context("the device does not tell its public key")?.to_vec();
-        let address = lockdown.value(None, Some("WiFiAddress")).await.unwrap_or_default();
+        let address = match lockdown.value(None, Some("WiFiAddress")).await {
+            Err(error) if Refused::code(&error).is_some() => None,
+            other => other?,
+        };
         let Made { device, host, root, host_key, root_key } = certificate::make(&key)?;
         let mut public = Dictionary::new();
         for (name, pem) in [("DeviceCertificate", device), ("HostCertificate", host), ("RootCertificate", root)] {

@@ -5,7 +5,6 @@
 use std::io::ErrorKind;
 
 use anyhow::Error;
-use idevice::IdeviceError;
 
 use crate::error::{cause, hinted};
 
@@ -108,25 +107,7 @@ impl Refused {
     }
 }
 
-/// What an error of the library means for people, and what to do about it.
-pub(super) fn explain(error: IdeviceError) -> Error {
-    let code = match &error {
-        IdeviceError::UnknownErrorType(code) => code.as_str(),
-        IdeviceError::DeviceLocked => "DeviceLocked",
-        IdeviceError::InvalidHostID => "InvalidHostID",
-        IdeviceError::SessionInactive => "SessionInactive",
-        IdeviceError::GetProhibited => "GetProhibited",
-        IdeviceError::ServiceNotFound => "InvalidService",
-        IdeviceError::Socket(_) => {
-            let IdeviceError::Socket(inner) = error else { return error.into() };
-            return broken(inner);
-        }
-        _ => return error.into(),
-    };
-    Refused::explained(code)
-}
-
-/// A connection that broke.
+/// What an error of a connection means for people.
 pub(super) fn broken(error: std::io::Error) -> Error {
     let ended = [
         ErrorKind::UnexpectedEof,
@@ -167,14 +148,5 @@ mod tests {
         let error = Refused::explained(&format!("Odd\x1b[2J{}", "x".repeat(1000)));
         assert!(chain(&error).starts_with("the device answers: Odd\\u{1b}[2Jxxx"), "{error:#}");
         assert!(chain(&error).len() < 300);
-    }
-
-    #[test]
-    fn errors_of_the_library_become_ours() {
-        assert!(Refused::is(&explain(IdeviceError::InvalidHostID), "InvalidHostID"));
-        assert!(Refused::is_locked(&explain(IdeviceError::UnknownErrorType("PasswordProtected".to_owned()))));
-        let ended = explain(IdeviceError::Socket(ErrorKind::UnexpectedEof.into()));
-        assert!(chain(&ended).starts_with("the connection to the device broke off"), "{ended:#}");
-        assert_eq!(explain(IdeviceError::Timeout).to_string(), "Operation Timeout");
     }
 }
