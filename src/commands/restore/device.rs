@@ -64,9 +64,9 @@ impl DeviceArgs {
             ("--skip-apps", self.skip_apps),
         ];
         match given.iter().find(|(_, is_given)| *is_given) {
-            Some((flag, _)) if !is_device(item) => {
-                Err(anyhow!("{flag} has no meaning for {item}")).hint("It is for iPhones and iPads.").exit(ExitCode::Usage)
-            }
+            Some((flag, _)) if !is_device(item) => Err(anyhow!("{flag} has no meaning for {item}"))
+                .hint("It is for iPhones and iPads.")
+                .exit(ExitCode::Usage),
             _ => Ok(()),
         }
     }

@@ -67,7 +67,11 @@ pub(super) fn examine(ios: &Ios, item: &Item, saved: &SavedTree, options: &Resto
 pub(super) fn caution(ios: &Ios, options: &DeviceOptions) -> Result<String> {
     let phone = here(ios)?;
     let name = printable(phone.name().as_ref());
-    let others = if options.remove_others { "what is not in the point is removed from it" } else { "what is not in the point stays" };
+    let others = if options.remove_others {
+        "what is not in the point is removed from it"
+    } else {
+        "what is not in the point stays"
+    };
     let end = if options.no_reboot { "" } else { " It restarts at the end." };
     Ok(format!("It goes to {name} ({}); {others}.{end}", phone.udid()))
 }
@@ -94,7 +98,8 @@ fn point(ios: &Ios, item: &Item, saved: &SavedTree, options: &RestoreOptions, pr
         Keys::unlock(&manifest, password)?;
     }
     let info = folder.whole("Info.plist", MOST_PLIST)?.map(|info| bounds::parse(&info).context("read Info.plist"));
-    let applications = info.transpose()?.and_then(Value::into_dictionary).and_then(|mut info| info.remove("Applications"));
+    let applications =
+        info.transpose()?.and_then(Value::into_dictionary).and_then(|mut info| info.remove("Applications"));
     Ok(Point { folder, password, applications })
 }
 
@@ -125,7 +130,11 @@ pub(super) fn restore(
     }
     let unsent = circumstances.unsent;
     let unrestored = unsent.len() as u64;
-    let problem = |(path, error): (String, String)| Problem { path: PathBuf::from("/").join(path), error, severity: Severity::Unread };
+    let problem = |(path, error): (String, String)| Problem {
+        path: PathBuf::from("/").join(path),
+        error,
+        severity: Severity::Unread,
+    };
     let problems = unsent.into_iter().take(KEPT).map(problem).collect();
     Ok(Extracted { files, bytes, problems, unrestored, ..Extracted::default() })
 }
@@ -173,7 +182,9 @@ async fn talk(
     lock.release(&mut notices).await;
     result.map_err(|error: Error| match error.downcast::<crate::source::Away>() {
         // In a backup that would be no failure.
-        Ok(away) => hinted(anyhow!("nothing was restored: {away}"), "Unlock the device, try again, and enter the passcode."),
+        Ok(away) => {
+            hinted(anyhow!("nothing was restored: {away}"), "Unlock the device, try again, and enter the passcode.")
+        }
         Err(error) => error,
     })
 }

@@ -167,7 +167,8 @@ impl Serve<'_> {
                     Listed::Folder => ("DLFileTypeDirectory", 0, 0),
                     Listed::File(size, modified) => ("DLFileTypeRegular", size, modified),
                 };
-                let modified = std::time::UNIX_EPOCH + Duration::from_secs(u64::try_from(modified / 1_000_000_000).unwrap_or(0));
+                let modified =
+                    std::time::UNIX_EPOCH + Duration::from_secs(u64::try_from(modified / 1_000_000_000).unwrap_or(0));
                 let entry = [
                     ("DLFileType", Value::from(kind)),
                     ("DLFileSize", size.into()),
@@ -312,7 +313,11 @@ impl Serve<'_> {
         };
         self.progress.file();
         if let Some(why) = unread {
-            tracing::debug!("{} could not be read on the device: {}", printable(source.as_ref()), printable(why.as_ref()));
+            tracing::debug!(
+                "{} could not be read on the device: {}",
+                printable(source.as_ref()),
+                printable(why.as_ref())
+            );
             if self.circumstances.unread.len() < MOST_NAMED {
                 self.circumstances.unread.push((if source.is_empty() { path } else { source }.to_owned(), why));
             }
