@@ -139,7 +139,7 @@ fn look_for_devices(config: &Config, is_asked_for: bool, context: &Context, foun
     match looked.error {
         Some(error) if is_asked_for && looked.troubles.is_empty() => {
             let hints = hints(&error).join(" ");
-            context.monitor.say(&format!("No device can be asked over USB: {}. {hints}", chain(&error)).trim_end());
+            context.monitor.say(format!("No device can be asked over USB: {}. {hints}", chain(&error)).trim_end());
         }
         Some(error) => tracing::debug!("no device can be asked over USB: {error:#}"),
         None => {}

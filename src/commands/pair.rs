@@ -3,7 +3,7 @@
 //! Every step can be repeated: a device that is paired stays so, and a source that is there is left as it is. Nothing is written when the pairing fails.
 
 use std::ffi::OsStr;
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -199,7 +199,7 @@ fn free_name(called: &str, config: &Config) -> String {
 }
 
 /// Pairs, and shows what is waited for.
-fn pair(args: &PairArgs, host: &Host, device: &Plugged, credentials: &PathBuf, context: &Context) -> Result<Paired> {
+fn pair(args: &PairArgs, host: &Host, device: &Plugged, credentials: &Path, context: &Context) -> Result<Paired> {
     let name = printable(OsStr::new(if device.name.is_empty() { &device.udid } else { &device.name }));
     let mut shown: Option<(Waiting, Arc<dyn Task>, Duration)> = None;
     let mut told = 0;
@@ -246,7 +246,7 @@ fn over_wifi(
     host: &Host,
     paired: &mut Paired,
     source: &IosConfig,
-    credentials: &PathBuf,
+    credentials: &Path,
     context: &Context,
 ) -> serde_json::Value {
     if let Err(error) = host.enable_wireless(paired) {
@@ -323,8 +323,7 @@ mod tests {
 
     #[test]
     fn names_are_made_of_what_owners_call_their_devices() {
-        let config =
-            config::load(&PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/config/valid/ssh.toml")).unwrap();
+        let config = config::load(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/config/valid/ssh.toml")).unwrap();
         for (called, name) in [
             ("Anna's iPhone", "annas-iphone"),
             ("Anna\u{2019}s iPhone (2)", "annas-iphone-2"),

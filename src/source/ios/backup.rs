@@ -184,7 +184,7 @@ impl Session<'_> {
         let Self { phone, folder, is_full, name, item, monitor } = self;
         let may_prompt = session::may_prompt(phone).await;
         let mut notices = session::listen(phone).await;
-        let mut afc = Afc::new(phone.service("com.apple.afc", Escrow::Without).await?)?;
+        let mut afc = Afc::new(phone.service("com.apple.afc", Escrow::Without).await?);
         let info = info::gather(phone, &mut afc).await.context("ask the device about itself")?;
         let lock = SyncLock::take(afc, &mut notices).await?;
         let result = async {

@@ -8,7 +8,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
 use anyhow::{Context, Error, Result, anyhow, bail};
-use idevice::IdeviceSocket;
+use super::way::Socket;
 use plist::{Dictionary, Value};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::timeout;
@@ -108,7 +108,7 @@ impl Muxer {
     /// # Errors
     ///
     /// [`Gone`] when the device is not there any more; else when nothing listens at that port, or the muxer is broken.
-    pub(super) async fn connect(&self, device: u32, port: u16) -> Result<IdeviceSocket> {
+    pub(super) async fn connect(&self, device: u32, port: u16) -> Result<Socket> {
         let mut request = message("Connect");
         request.insert("DeviceID".to_owned(), device.into());
         // In network order, whatever the order of this machine.
@@ -183,7 +183,7 @@ impl Muxer {
         self.exchange(&mut socket, request).await
     }
 
-    async fn open(&self) -> Result<IdeviceSocket> {
+    async fn open(&self) -> Result<Socket> {
         match timeout(PATIENCE, self.address.open()).await {
             Ok(Ok(socket)) => Ok(socket),
             Ok(Err(error)) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::ConnectionRefused) => {
@@ -197,7 +197,7 @@ impl Muxer {
         }
     }
 
-    async fn exchange(&self, socket: &mut IdeviceSocket, request: Dictionary) -> Result<Dictionary> {
+    async fn exchange(&self, socket: &mut Socket, request: Dictionary) -> Result<Dictionary> {
         let exchange = async {
             socket.write_all(&frame(request)?).await?;
             socket.flush().await?;
@@ -205,8 +205,11 @@ impl Muxer {
             let Some(rest) = length.checked_sub(4).filter(|rest| (HEADER - 4..=LONGEST).contains(rest)) else {
                 bail!("an answer of {length} bytes");
             };
-            let mut answer = vec![0; rest];
-            socket.read_exact(&mut answer).await?;
+            let mut answer = Vec::new();
+            socket.take(rest as u64).read_to_end(&mut answer).await?;
+            if answer.len() < rest {
+                return Err(io::Error::from(ErrorKind::UnexpectedEof).into());
+            }
             wire::parse(answer.get(HEADER - 4..).unwrap_or_default())
         };
         match timeout(PATIENCE, exchange).await {

@@ -5,7 +5,6 @@
 use std::io::ErrorKind;
 
 use anyhow::Error;
-use idevice::IdeviceError;
 
 use crate::error::{cause, hinted};
 
@@ -108,24 +107,6 @@ impl Refused {
     }
 }
 
-/// What an error of the library means for people, and what to do about it.
-pub(super) fn explain(error: IdeviceError) -> Error {
-    let code = match &error {
-        IdeviceError::UnknownErrorType(code) => code.as_str(),
-        IdeviceError::DeviceLocked => "DeviceLocked",
-        IdeviceError::InvalidHostID => "InvalidHostID",
-        IdeviceError::SessionInactive => "SessionInactive",
-        IdeviceError::GetProhibited => "GetProhibited",
-        IdeviceError::ServiceNotFound => "InvalidService",
-        IdeviceError::Socket(_) => {
-            let IdeviceError::Socket(inner) = error else { return error.into() };
-            return broken(inner);
-        }
-        _ => return error.into(),
-    };
-    Refused::explained(code)
-}
-
 /// What an error of a connection means for people.
 pub(super) fn broken(error: std::io::Error) -> Error {
     let ended = [
@@ -137,6 +118,8 @@ pub(super) fn broken(error: std::io::Error) -> Error {
     ];
     if ended.contains(&error.kind()) {
         let text = "the connection to the device broke off";
+        // A pipe that is closed means to the rest of the program that nobody reads what it prints.
+        let error = std::io::Error::new(ErrorKind::ConnectionReset, error.to_string());
         return hinted(
             Error::new(error).context(text),
             "Was it unplugged, or out of reach? Run this again when it is back.",
@@ -170,13 +153,12 @@ mod tests {
     }
 
     #[test]
-    fn errors_of_the_library_become_ours() {
-        assert!(Refused::is(&explain(IdeviceError::InvalidHostID), "InvalidHostID"));
-        assert!(Refused::is_locked(&explain(IdeviceError::UnknownErrorType("PasswordProtected".to_owned()))));
-        let ended = explain(IdeviceError::Socket(ErrorKind::UnexpectedEof.into()));
-        assert!(chain(&ended).starts_with("the connection to the device broke off"), "{ended:#}");
-        let closed = broken(ErrorKind::BrokenPipe.into());
-        assert_eq!(cause::<std::io::Error>(&closed).unwrap().kind(), ErrorKind::ConnectionReset);
-        assert_eq!(explain(IdeviceError::Timeout).to_string(), "Operation Timeout");
+    fn connection_that_ends_is_told_as_such_and_is_no_closed_pipe() {
+        for kind in [ErrorKind::UnexpectedEof, ErrorKind::BrokenPipe] {
+            let told = broken(kind.into());
+            assert!(chain(&told).starts_with("the connection to the device broke off"), "{told:#}");
+            assert_eq!(cause::<std::io::Error>(&told).unwrap().kind(), ErrorKind::ConnectionReset);
+        }
+        assert_eq!(broken(std::io::Error::other("x")).to_string(), "x");
     }
 }

@@ -8,7 +8,6 @@ use std::time::Duration;
 use anyhow::{Context, Result, anyhow};
 
 use super::afc::{Afc, Handle, Mode};
-use super::exchange;
 use super::frames::Wire;
 use super::notices::Notices;
 use super::phone::{Escrow, Phone};
@@ -92,7 +91,7 @@ pub(super) async fn listen(phone: &mut Phone) -> Option<Notices> {
 pub(super) async fn service(phone: &mut Phone) -> Result<Wire> {
     let service = phone.service("com.apple.mobilebackup2", Escrow::With).await?;
     phone.close_lockdown().await;
-    let mut wire = Wire::new(exchange::socket(service)?);
+    let mut wire = Wire::new(service);
     wire.greet().await.context("begin with the backup service")?;
     Ok(wire)
 }

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use anyhow::{Context, Error, Result};
-use idevice::IdeviceSocket;
+use super::way::Socket;
 use rustls::client::Resumption;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
@@ -55,7 +55,7 @@ impl Tls {
     /// # Errors
     ///
     /// [`Impostor`] when the other side is not the device of the record; else when it breaks off.
-    pub(super) async fn wrap(&self, socket: IdeviceSocket) -> Result<IdeviceSocket> {
+    pub(super) async fn wrap(&self, socket: Socket) -> Result<Socket> {
         let name = ServerName::try_from("Device").context("set up TLS")?;
         match self.0.connect(name, socket).await {
             Ok(stream) => Ok(Box::new(stream)),

@@ -8,7 +8,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use idevice::IdeviceSocket;
+use super::way::Socket;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep};
 
@@ -26,7 +26,7 @@ pub(super) struct Patience {
 /// A connection under watch.
 #[derive(Debug)]
 pub(super) struct Watched {
-    inner: IdeviceSocket,
+    inner: Socket,
     patience: Patience,
     reading: Clock,
     writing: Clock,
@@ -34,7 +34,7 @@ pub(super) struct Watched {
 
 impl Watched {
     /// Watches this connection.
-    pub(super) fn new(inner: IdeviceSocket, patience: Patience) -> Self {
+    pub(super) fn new(inner: Socket, patience: Patience) -> Self {
         Self { inner, patience, reading: Clock::default(), writing: Clock::default() }
     }
 }
@@ -57,7 +57,11 @@ impl Clock {
     ) -> Poll<io::Result<T>> {
         if outcome.is_ready() {
             self.since = None;
-            return outcome;
+            return outcome.map_err(|error| match error.kind() {
+                // To the rest of the program a closed pipe means that nobody reads what it prints.
+                ErrorKind::BrokenPipe => io::Error::new(ErrorKind::ConnectionReset, error.to_string()),
+                _ => error,
+            });
         }
         let until = *self.since.get_or_insert_with(Instant::now) + patience.limit;
         loop {
@@ -163,6 +167,15 @@ mod tests {
             });
             assert_eq!(watched.read_u8().await.unwrap(), 8);
             late.await.unwrap();
+        });
+    }
+
+    #[test]
+    fn a_side_that_has_gone_is_no_closed_pipe() {
+        run(async {
+            let (mut watched, far) = watched(Duration::from_secs(5));
+            drop(far);
+            assert_eq!(watched.write_all(&[0; 1000]).await.unwrap_err().kind(), ErrorKind::ConnectionReset);
         });
     }
 

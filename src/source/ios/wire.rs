@@ -5,15 +5,19 @@
 use std::io::{self, ErrorKind};
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use plist::{Dictionary, Value};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::timeout;
 
+use super::bounds;
 use super::refused::broken;
 
-/// The longest answer that is taken, in bytes. All values of a device with all its domains are some ten thousand.
-const LONGEST: usize = 16 << 20;
+/// The longest answer that is taken, in bytes: a list of apps with what the store says of them has a few million.
+const LONGEST: u32 = 64 << 20;
+
+/// How much room is made at once, in bytes.
+const STEP: usize = 256 << 10;
 
 /// How long an answer may take.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -43,30 +47,41 @@ pub(super) async fn send(socket: &mut (impl AsyncWrite + Unpin), message: Dictio
 ///
 /// When the connection is broken, nothing comes, or what comes is none.
 pub(super) async fn receive(socket: &mut (impl AsyncRead + Unpin)) -> Result<Dictionary> {
-    let received = async {
-        let length = socket.read_u32().await? as usize;
-        if length > LONGEST {
-            return Err(io::Error::new(ErrorKind::InvalidData, format!("an answer of {length} bytes")));
-        }
-        let mut text = vec![0; length];
-        socket.read_exact(&mut text).await?;
-        Ok(text)
-    };
-    let text = in_time(received).await?;
-    parse(&text)
+    parse(&in_time(frame(socket)).await?)
 }
 
-/// Reads a dictionary, XML or binary.
+/// Waits for a dictionary for as long as it takes: of a service that has nothing to say for hours.
+///
+/// # Errors
+///
+/// When the connection is broken, or what comes is none.
+pub(super) async fn listen(socket: &mut (impl AsyncRead + Unpin)) -> Result<Dictionary> {
+    parse(&frame(socket).await.map_err(broken)?)
+}
+
+/// What comes next. Room is made only as bytes come.
+async fn frame(socket: &mut (impl AsyncRead + Unpin)) -> io::Result<Vec<u8>> {
+    let length = socket.read_u32().await?;
+    if length > LONGEST {
+        return Err(io::Error::new(ErrorKind::InvalidData, format!("an answer of {length} bytes")));
+    }
+    let mut bytes = Vec::new();
+    while bytes.len() < length as usize {
+        let have = bytes.len();
+        bytes.resize((length as usize).min(have + STEP), 0);
+        socket.read_exact(&mut bytes[have..]).await?;
+    }
+    Ok(bytes)
+}
+
+/// Reads a dictionary, XML or binary, within bounds.
 ///
 /// # Errors
 ///
 /// When it is none.
 pub(super) fn parse(text: &[u8]) -> Result<Dictionary> {
-    match plist::from_bytes::<Value>(text) {
-        Ok(Value::Dictionary(message)) => Ok(message),
-        Ok(_) => bail!("what came is a property list, but no dictionary"),
-        Err(error) => Err(error).context("what came is no property list"),
-    }
+    let list = bounds::parse(text).context("what came is no property list")?;
+    list.into_dictionary().context("what came is a property list, but no dictionary")
 }
 
 async fn in_time<T>(work: impl Future<Output = io::Result<T>>) -> Result<T> {

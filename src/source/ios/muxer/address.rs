@@ -6,7 +6,7 @@ use std::io;
 use std::path::PathBuf;
 
 use anyhow::{Result, anyhow};
-use idevice::IdeviceSocket;
+use super::super::way::Socket;
 use tokio::net::{TcpStream, UnixStream};
 
 use crate::error::{Annotate, ExitCode};
@@ -64,7 +64,7 @@ impl Address {
     }
 
     /// Connects.
-    pub(super) async fn open(&self) -> io::Result<IdeviceSocket> {
+    pub(super) async fn open(&self) -> io::Result<Socket> {
         Ok(match self {
             Self::Unix(path) => Box::new(UnixStream::connect(path).await?),
             Self::Tcp(host, port) => {
