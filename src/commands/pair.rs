@@ -23,6 +23,10 @@ use crate::source::ios::Ios;
 use crate::source::ios::find::same_device;
 use crate::source::ios::onboarding::{Host, Paired, Plugged, Waiting, configured_as};
 
+mod encryption;
+
+use encryption::EncryptionArgs;
+
 /// The name of a source whose device has none that could be one.
 const NAMELESS: &str = "phone";
 
@@ -62,12 +66,19 @@ pub struct PairArgs {
     /// End the pairing, on both sides; points stay
     #[arg(long)]
     remove: bool,
+
+    #[command(flatten)]
+    encryption: EncryptionArgs,
 }
 
 /// Runs `pair`.
 pub fn run(args: &PairArgs, context: &Context) -> Result<ExitCode> {
     let file = context.config_file();
     let config = if file.try_exists().unwrap_or(true) { config::load(&file)? } else { Config::empty(&file) };
+    if let Some(wanted) = args.encryption.wanted() {
+        encryption::run(wanted, &args.encryption, args.udid.as_deref(), &config, context)?;
+        return Ok(ExitCode::Done);
+    }
     let host = Host::new()?;
     if args.remove {
         remove(args, &host, &config, context)?;

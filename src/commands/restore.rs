@@ -18,6 +18,7 @@ use crate::monitor::{Monitor, Silent};
 use crate::output::printable;
 use crate::quantity::{show_bytes, show_time};
 use crate::report::Outcome;
+use crate::source::ios::names::is_device;
 use crate::source::{Item, OpenOptions, Severity, Source};
 use crate::store::locks::Purpose;
 use crate::store::{SaveOptions, Store};
@@ -114,7 +115,10 @@ pub fn run(args: &RestoreArgs, context: &Context) -> Result<ExitCode> {
         None => (Refused::default(), names.password_of(&chosen.saved)?),
     };
     args.device.suit(&chosen.saved.point().item)?;
-    chosen.node()?;
+    // What a device would have to find has other names there, and it takes back no part of a point anyway.
+    if destination.is_some() || !is_device(&chosen.saved.point().item) {
+        chosen.node()?;
+    }
     let point = chosen.saved.point();
     if !point.complete {
         tracing::warn!(

@@ -28,6 +28,7 @@ mod certificate;
 mod complete;
 mod decrypt;
 pub mod discover;
+pub mod encryption;
 mod exchange;
 pub mod find;
 mod frames;

@@ -4,6 +4,7 @@
 mod desk;
 mod encrypted;
 mod hostile;
+mod phone;
 #[path = "../support/mod.rs"]
 mod support;
 
@@ -175,4 +176,35 @@ U /CameraRollDomain/Media/DCIM/Größe ✓.JPG
         .code(0)
         .stdout_has(&format!("M /{UDID}/Manifest.db"));
     desk.env.run(["diff", "ios.phone", "ios.phone"]).code(0).stderr_has("no difference");
+}
+
+#[test]
+fn phone_that_is_away_is_judged_by_the_age_of_its_points() {
+    let table = format!("[ios.phone]\nudid = \"{UDID}\"\n");
+    let desk = Desk::configured(&format!("{table}max-age = \"14d\"\n"));
+    let none = desk.env.run(["status", "--json"]).code(1).json();
+    assert_eq!(
+        (&none[0]["item"], &none[0]["newest"], &none[0]["stale"]),
+        (&json!("ios.phone"), &json!(null), &json!(true))
+    );
+    desk.point(&json!({"files": small()}));
+    let old = desk.env.run(["status", "--json"]).code(1).json();
+    assert_eq!((&old[0]["newest"], &old[0]["stale"]), (&json!("1970-01-01T00:01:00Z"), &json!(true)));
+    let years = 100 * 365;
+    desk.env.configure(&format!("{table}max-age = \"{years}d\"\n"));
+    assert_eq!(desk.env.run(["status", "--json"]).code(0).json()[0]["stale"], false);
+    // Without a limit nobody complains, however long it is away.
+    desk.env.configure(&table);
+    assert_eq!(desk.env.run(["status", "--json"]).code(0).json()[0]["max_age_seconds"], json!(null));
+    desk.env.run(["list"]).code(0).stdout_has("ios.phone");
+}
+
+#[test]
+fn part_of_a_point_goes_to_a_directory_and_not_back_to_the_device() {
+    let desk = Desk::configured(&format!("[ios.phone]\nudid = \"{UDID}\"\n"));
+    desk.point(&json!({"files": small()}));
+    let refused = desk.env.run(["restore", "ios.phone:CameraRollDomain/Media", "--in-place", "--yes"]).code(2);
+    refused
+        .stderr_has("a device takes back a whole backup, and not only /CameraRollDomain/Media")
+        .stderr_has("--to DIR");
 }

@@ -129,3 +129,67 @@ fn a_host_without_room_is_asked_to_purge_and_then_refused() {
     assert_eq!((seen.messages["DLMessagePurgeDiskSpace"], &*seen.free), (1, &[Some(needed)][..]));
     assert_eq!(with(needed + 1), 0);
 }
+
+#[test]
+fn encrypted_backups_come_back_with_their_password_only() {
+    for keys_of_empty in [true, false] {
+        let rig = Rig::new(Files::typical(10));
+        rig.agent.set(|settings| settings.keys_of_empty = keys_of_empty);
+        rig.agent.set_password(Some("secret"));
+        assert_eq!(code(&rig.try_backup(false)), 0);
+        let body = rig.root().join(place("HomeDomain", "Library/Preferences/empty.plist"));
+        assert_eq!(fs::read(body).unwrap().len(), if keys_of_empty { 16 } else { 0 });
+        let content = rig.agent.files().get("HomeDomain", "Library/SMS/sms.db").unwrap().content().unwrap().bytes();
+        let body = fs::read(rig.root().join(place("HomeDomain", "Library/SMS/sms.db"))).unwrap();
+        assert_eq!(body.len(), content.len() + 16);
+        assert_ne!(body[..content.len()], content);
+
+        assert_eq!(code(&rig.restore(None)), 207);
+        assert_eq!(code(&rig.restore(Some("other"))), 207);
+        assert_eq!(code(&rig.restore(Some("secret"))), 0);
+        assert_eq!(rig.agent.restored().unwrap().differences(&rig.agent.files()), Vec::<String>::new());
+
+        rig.agent.forget();
+        assert_eq!(code(&rig.try_backup(false)), 0);
+        let seen = rig.agent.seen();
+        assert_eq!((seen.full, seen.sent.len()), (Some(false), 0));
+        // Other keys: what the host has is of no use, and is taken away with the rest.
+        rig.agent.set_password(Some("secret"));
+        assert_eq!(code(&rig.try_backup(false)), 0);
+        assert_eq!(rig.agent.seen().full, Some(true));
+        assert_eq!(code(&rig.restore(Some("secret"))), 0);
+    }
+}
+
+#[test]
+fn requests_that_phones_do_not_know_or_refuse_change_nothing() {
+    let rig = Rig::new(Files::typical(11));
+    rig.backup();
+    let _ = rig.connect(async |client, folder| client.erase_device_from_path(folder, &FsBackupDelegate).await);
+    let _ = rig.connect(async |client, folder| client.unback_from_path(folder, None, None, &FsBackupDelegate).await);
+    let ends = rig.agent.seen().ends;
+    assert_eq!(ends[1], Ok((1, "This phone does not erase itself (MBErrorDomain/1)".to_owned())));
+    assert!(ends[2].is_err(), "{ends:?}");
+    rig.backup();
+}
+
+#[test]
+fn the_password_is_changed_by_who_knows_the_old_one() {
+    let rig = Rig::new(Files::typical(12));
+    let change = |old: Option<&str>, new: Option<&str>| {
+        let result = rig.connect(async |client, folder| {
+            client.change_password_from_path(folder, old, new, &FsBackupDelegate).await
+        });
+        // The library knows nothing of the answer.
+        result.unwrap();
+        rig.agent.seen().ends.last().unwrap().as_ref().unwrap().0
+    };
+    assert_eq!((change(Some("a"), Some("b")), rig.agent.will_encrypt()), (207, false));
+    assert_eq!((change(None, Some("a")), rig.agent.will_encrypt()), (0, true));
+    assert_eq!(change(None, Some("b")), 207);
+    assert_eq!(change(Some("b"), Some("c")), 207);
+    assert_eq!(change(Some("a"), Some("c")), 0);
+    assert_eq!(change(Some("a"), None), 207);
+    assert_eq!((change(Some("c"), None), rig.agent.will_encrypt()), (0, false));
+    assert_eq!(*rig.around.posted.lock().unwrap(), ["com.apple.mobile.backup.domain_changed"; 3]);
+}

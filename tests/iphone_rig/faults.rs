@@ -75,6 +75,30 @@ fn a_muxer_listens_at_ports_of_both_protocols_too() {
 }
 
 #[test]
+fn who_listens_hears_of_what_is_there_comes_goes_and_is_paired() {
+    let phone = trusting(Settings::default());
+    let mut socket = muxer(&phone);
+    let result = answer(&mut socket, dictionary([("MessageType", "Listen".into())]));
+    assert_eq!(result.get("Number").unwrap().as_unsigned_integer(), Some(0));
+    let mut next = || {
+        let (tag, message) = packet(&mut socket);
+        assert_eq!(tag, 0);
+        let id = message.get("DeviceID").unwrap().as_unsigned_integer().unwrap();
+        (message.get("MessageType").unwrap().as_string().unwrap().to_owned(), id)
+    };
+    let id = devices(&phone)[0];
+    assert_eq!(next(), ("Attached".to_owned(), id));
+    let listeners = answer(&mut muxer(&phone), dictionary([("MessageType", "ListListeners".into())]));
+    assert_eq!(listeners.get("ListenerList").unwrap().as_array().unwrap().len(), 1);
+    told(&phone, "idevicepair", &["pair"]);
+    assert_eq!(next(), ("Paired".to_owned(), id));
+    phone.unplug();
+    assert_eq!(next(), ("Detached".to_owned(), id));
+    phone.plug_in();
+    assert_eq!(next(), ("Attached".to_owned(), id + 1));
+}
+
+#[test]
 fn a_device_refuses_ports_that_nobody_has_and_all_of_them_on_demand() {
     let phone = Phone::start(Settings::default());
     let device = devices(&phone)[0];
@@ -165,7 +189,7 @@ fn a_connection_is_cut_or_stalls_after_as_many_bytes_as_were_named() {
 
 #[test]
 fn over_the_network_nobody_pairs_and_who_is_silent_is_dropped() {
-    let patience = Duration::from_millis(300);
+    let patience = Duration::from_millis(1500);
     let phone = trusting(Settings { wifi: true, patience, ..Settings::default() });
     let mut socket = network(&phone);
     assert_eq!(type_of(&mut socket).as_deref(), Some(LOCKDOWN));
@@ -177,7 +201,7 @@ fn over_the_network_nobody_pairs_and_who_is_silent_is_dropped() {
     assert_eq!(phone.seen().dropped, 1);
     // By a cable nobody has to answer anything.
     let mut cable = lockdown(&phone);
-    std::thread::sleep(patience * 2);
+    std::thread::sleep(patience + patience / 4);
     assert_eq!(type_of(&mut cable).as_deref(), Some(LOCKDOWN));
     phone.set_wifi(false);
     assert_eq!(phone.lockdown(), None);

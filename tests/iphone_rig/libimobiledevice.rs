@@ -5,7 +5,7 @@ use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 
-use super::support::iphone::{Muxer, Phone, Settings, Trust};
+use super::support::iphone::{Manner, Muxer, Phone, Settings, Trust};
 use super::{refused, run, told, trusting};
 
 #[test]
@@ -36,6 +36,7 @@ fn libimobiledevice_pairs_when_the_owner_agrees_asks_and_unpairs() {
 
     assert!(told(&phone, "idevicepair", &["unpair"]).contains("SUCCESS: Unpaired"));
     assert_eq!(phone.get(|state| state.pairings.len()), 0);
+    assert!(fs::read_dir(phone.muxer().records()).unwrap().next().is_none());
     // It would pair anew.
     phone.set(|state| state.trust = Trust::Pending);
     assert!(refused(&phone, "idevicepair", &["validate"]).contains("accept the trust dialog"));
@@ -59,6 +60,10 @@ fn ideviceinfo_is_told_all_in_a_session_and_little_without() {
     );
     let battery = told(&phone, "ideviceinfo", &["-q", "com.apple.mobile.battery"]);
     assert!(battery.contains("BatteryCurrentCapacity: 83\n"), "{battery}");
+    phone.set(|state| {
+        state.manner = Manner { services_without_tls: true, binary: true, results: true, in_pieces: true };
+    });
+    assert_eq!(told(&phone, "ideviceinfo", &[]), all);
     let disk = told(&phone, "ideviceinfo", &["-x", "-q", "com.apple.disk_usage"]);
     assert!(disk.contains("<key>TotalDiskCapacity</key>\n\t<integer>127989493760</integer>"), "{disk}");
     assert_eq!(phone.seen().troubles, Vec::<String>::new());

@@ -8,6 +8,7 @@ mod pymobiledevice3;
 mod raw;
 #[path = "../support/mod.rs"]
 mod support;
+mod tls;
 
 use std::process::Command;
 

@@ -27,7 +27,7 @@ pub use frame::{read_plist, write_binary, write_xml};
 pub use muxer::{Muxer, MuxerFault};
 pub use pairing::Pairing;
 pub use services::{App, Service, Session};
-pub use state::{Faults, Settings, State, Trust};
+pub use state::{Faults, Manner, Settings, State, Trust};
 pub use wire::Wire;
 
 /// A running phone; it is gone when this is dropped.

@@ -7,17 +7,15 @@ use std::num::NonZeroU32;
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use aws_lc_rs::pbkdf2;
+use plist::Value;
 
+use super::bounds;
 use super::decrypt::Key;
-use super::objects::{Object, Objects, is_binary};
 use super::record_file::WrappedKey;
 use crate::error::Annotate;
 
 /// How often a password is stretched at most; real bags have ten million. More would take minutes, and only somebody who forged the bag wants that.
 const MOST_ITERATIONS: u32 = 100_000_000;
-
-/// How deep a property list in XML may be nested.
-const DEEPEST: usize = 64;
 
 /// A class key is wrapped with the key of the password.
 const WRAPPED_BY_PASSWORD: u32 = 2;
@@ -96,54 +94,15 @@ impl Keys {
 
 impl Encryption {
     fn read(manifest_plist: &[u8]) -> Result<Self> {
-        if is_binary(manifest_plist) { Self::of_binary(manifest_plist) } else { Self::of_xml(manifest_plist) }
-            .context("read Manifest.plist")
-    }
-
-    fn of_binary(bytes: &[u8]) -> Result<Self> {
-        let objects = Objects::parse(bytes)?;
-        let root = objects.root()?;
-        ensure!(matches!(root, Object::Dictionary { .. }), "it is no dictionary");
-        let data = |key: &str| {
-            Ok::<_, anyhow::Error>(match objects.value(&root, key)? {
-                Some(Object::Data(data)) => Some(data.to_vec()),
-                _ => None,
-            })
-        };
+        let value = bounds::parse(manifest_plist).context("read Manifest.plist")?;
+        let dictionary = value.as_dictionary().context("Manifest.plist is no dictionary")?;
+        let data = |key: &str| dictionary.get(key).and_then(Value::as_data).map(<[u8]>::to_vec);
         Ok(Self {
-            is_on: objects.value(&root, "IsEncrypted")? == Some(Object::Bool(true)),
-            bag: data("BackupKeyBag")?,
-            manifest_key: data("ManifestKey")?,
-        })
-    }
-
-    fn of_xml(bytes: &[u8]) -> Result<Self> {
-        ensure!(depth(bytes) <= DEEPEST, "it is nested too deeply");
-        let value: plist::Value =
-            plist::from_reader_xml(bytes).context("it is neither a binary nor an XML property list")?;
-        let dictionary = value.as_dictionary().context("it is no dictionary")?;
-        let data = |key: &str| dictionary.get(key).and_then(plist::Value::as_data).map(<[u8]>::to_vec);
-        Ok(Self {
-            is_on: dictionary.get("IsEncrypted").and_then(plist::Value::as_boolean).unwrap_or(false),
+            is_on: dictionary.get("IsEncrypted").and_then(Value::as_boolean).unwrap_or(false),
             bag: data("BackupKeyBag"),
             manifest_key: data("ManifestKey"),
         })
     }
-}
-
-/// How deep arrays and dictionaries are nested in XML at most; the parser would go as deep as they are.
-fn depth(xml: &[u8]) -> usize {
-    let (mut depth, mut deepest) = (0_usize, 0);
-    for (at, _) in xml.iter().enumerate().filter(|(_, byte)| **byte == b'<') {
-        let tag = &xml[at + 1..];
-        if tag.starts_with(b"dict") || tag.starts_with(b"array") {
-            depth += 1;
-            deepest = deepest.max(depth);
-        } else if tag.starts_with(b"/dict") || tag.starts_with(b"/array") {
-            depth = depth.saturating_sub(1);
-        }
-    }
-    deepest
 }
 
 /// A bag as it is written.
@@ -264,14 +223,5 @@ mod tests {
             assert!(times(iterations).is_err());
         }
         assert!(times(10_000_000).is_ok());
-    }
-
-    #[test]
-    fn xml_that_is_nested_deeply_is_not_parsed() {
-        let deep = "<array>".repeat(100_000);
-        let error = is_encrypted(deep.as_bytes()).unwrap_err();
-        assert_eq!(crate::error::chain(&error), "read Manifest.plist: it is nested too deeply");
-        let plain = b"<plist><dict><key>IsEncrypted</key><true/></dict></plist>";
-        assert!(is_encrypted(plain).unwrap());
     }
 }

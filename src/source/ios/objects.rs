@@ -1,8 +1,8 @@
 //! The objects of a binary property list, each read when it is asked for.
 //!
-//! The crate `plist` makes a tree of all of it, in which an object that is named twice stands twice: a few kilobytes that name each other become gigabytes, or nest
-//! until the stack ends. What a device wrote is read here instead: only what is looked for, without ever following a reference by itself. The format is that of
-//! `CFBinaryPList.c` (github.com/apple-oss-distributions/CF).
+//! `Manifest.db` has one for each of its hundred thousand files, of which a few numbers are wanted. So nothing is made of the rest, and no reference is followed by
+//! itself: there is nothing to bound, other than where a list is read as a whole ([`super::bounds`]). The format is that of `CFBinaryPList.c`
+//! (github.com/apple-oss-distributions/CF).
 
 use std::borrow::Cow;
 
@@ -64,11 +64,6 @@ fn number(bytes: &[u8]) -> u64 {
     bytes.iter().fold(0, |number, byte| number << 8 | u64::from(*byte))
 }
 
-/// Whether this is a binary property list, by its first bytes.
-pub(super) fn is_binary(bytes: &[u8]) -> bool {
-    bytes.starts_with(MAGIC)
-}
-
 impl<'a> Objects<'a> {
     /// Reads the table of objects.
     ///
@@ -76,7 +71,7 @@ impl<'a> Objects<'a> {
     ///
     /// When this is no binary property list, or its table is not inside of it.
     pub(super) fn parse(bytes: &'a [u8]) -> Result<Self> {
-        ensure!(is_binary(bytes), "it is no binary property list");
+        ensure!(bytes.starts_with(MAGIC), "it is no binary property list");
         let end = bytes.len().checked_sub(TRAILER).filter(|end| *end >= MAGIC.len()).context("it is cut short")?;
         let trailer = &bytes[end..];
         let (offset_size, ref_size) = (usize::from(trailer[6]), usize::from(trailer[7]));

@@ -16,7 +16,7 @@ use super::identity::Identity;
 use super::lockdown;
 use super::pairing::Pairing;
 use super::services::{App, Folder, Hub, Service, Session};
-use super::state::{Faults, Settings, State, Trust};
+use super::state::{Faults, Manner, Settings, State, Trust};
 use super::wire::{Line, Socket, Wire};
 
 /// The port of lockdownd.
@@ -108,6 +108,7 @@ impl Device {
             pairings: HashMap::new(),
             identity,
             impostor: None,
+            manner: Manner::default(),
             faults: Faults::default(),
         };
         let device = Arc::new(Self {

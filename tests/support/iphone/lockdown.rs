@@ -12,7 +12,7 @@ use std::sync::Arc;
 use plist::{Dictionary, Value};
 
 use super::device::Device;
-use super::frame::{read_plist, write_xml};
+use super::frame::{read_plist, write_binary, write_xml};
 use super::pairing::Pairing;
 use super::wire::Wire;
 
@@ -103,10 +103,13 @@ impl Connection {
             "Goodbye" => Ok(vec![("Result", "Success".into())]),
             _ => Err("InvalidRequest"),
         };
+        let manner = self.device.get(|state| state.manner.clone());
+        let result = manner.results.then(|| ("Result", if answer.is_ok() { "Success" } else { "Failure" }.into()));
         let values = answer.unwrap_or_else(|error| vec![("Error", error.into())]);
-        let mut whole: Dictionary = values.into_iter().map(|(key, value)| (key.to_owned(), value)).collect();
-        whole.insert("Request".to_owned(), name.into());
-        write_xml(&mut self.wire, &Value::Dictionary(whole))?;
+        let values = values.into_iter().chain([("Request", name.into())]).chain(result);
+        let whole: Dictionary = values.map(|(key, value)| (key.to_owned(), value)).collect();
+        let write = if manner.binary { write_binary } else { write_xml };
+        write(&mut self.wire, &Value::Dictionary(whole))?;
         Ok(then)
     }
 }

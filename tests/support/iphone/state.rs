@@ -75,6 +75,8 @@ pub struct State {
     pub identity: Identity,
     /// Whom it takes everybody for, if it is an impostor.
     pub impostor: Option<Pairing>,
+    /// How it speaks.
+    pub manner: Manner,
     /// What goes wrong.
     pub faults: Faults,
 }
@@ -94,6 +96,19 @@ impl State {
     pub fn is_set(&self, domain: &str, key: &str) -> bool {
         self.value(domain, key).and_then(Value::as_boolean).unwrap_or(false)
     }
+}
+
+/// How a phone speaks: all of it is right, and clients have to understand it.
+#[derive(Debug, Clone, Default)]
+pub struct Manner {
+    /// Services are plain connections, and lockdownd does not say `EnableServiceSSL`.
+    pub services_without_tls: bool,
+    /// lockdownd answers in binary property lists.
+    pub binary: bool,
+    /// lockdownd says `Result` in each answer, as before iOS 5.
+    pub results: bool,
+    /// What is sent comes in pieces of a few bytes.
+    pub in_pieces: bool,
 }
 
 /// What goes wrong on demand, below the services.

@@ -19,6 +19,9 @@ use super::tls;
 /// How often somebody who is held up looks whether it goes on.
 const LOOK: Duration = Duration::from_millis(5);
 
+/// As much as comes at a time when it comes in pieces.
+const PIECE: usize = 7;
+
 /// The other end of a client.
 #[derive(Debug)]
 pub enum Socket {
@@ -209,12 +212,12 @@ impl Wire {
             tls.read_tls(&mut rest)?;
             outcome = tls.process_new_packets().map(drop);
         }
-        self.push()?;
-        outcome.map_err(|error| {
+        // Noted before the client hears of it.
+        if let Err(error) = &outcome {
             self.device.note(|seen| seen.refused_tls.push(error.to_string()));
-            Error::new(ErrorKind::InvalidData, error)
-        })?;
-        Ok(true)
+        }
+        self.push()?;
+        outcome.map(|()| true).map_err(|error| Error::new(ErrorKind::InvalidData, error))
     }
 
     /// Sends what TLS has to send.
@@ -290,7 +293,9 @@ impl Read for Wire {
 impl Write for Wire {
     fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
         self.hold()?;
-        let most = self.allowance(buffer.len())?;
+        let wanted =
+            if self.device.get(|state| state.manner.in_pieces) { buffer.len().min(PIECE) } else { buffer.len() };
+        let most = self.allowance(wanted)?;
         let count = match &mut self.tls {
             None => (&self.line.socket).write(&buffer[..most])?,
             Some(tls) => {

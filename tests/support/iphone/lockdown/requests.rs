@@ -152,7 +152,7 @@ impl Connection {
         if known.needs_keys && is_locked && !is_open {
             return Err("PasswordProtected");
         }
-        let has_tls = !known.is_insecure;
+        let has_tls = !known.is_insecure && !self.device.get(|state| state.manner.services_without_tls);
         let way = self.wire.way();
         let port = self.device.open_port(way, (name, known.service), pairing, has_tls, is_open);
         let port = port.map_err(|_| "ServiceLimit")?;

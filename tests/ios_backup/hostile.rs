@@ -1,0 +1,122 @@
+//! What pretends to be a phone and is none: paths that lead elsewhere, things that are not there, and very many of them.
+
+use std::fs;
+
+use super::rig::{Rig, read};
+use super::support::iphone::Settings;
+use super::support::iphone::backup::{Ask, Faults, Files, Flood, Wrong};
+
+/// What a process may have had of memory at most.
+const MOST_MEMORY: u64 = 400 << 20;
+
+fn asks(asks: Vec<Ask>) -> Faults {
+    Faults { asks, ..Faults::default() }
+}
+
+#[test]
+fn paths_that_lead_elsewhere_end_the_session() {
+    let rig = Rig::new(Settings::default());
+    let udid = rig.phone.udid().to_owned();
+    let outside = rig.env.path("victim");
+    fs::write(&outside, "untouched").unwrap();
+    let before = read(rig.env.root()).keys().filter(|path| !path.starts_with("store") && !path.starts_with("cache")).count();
+    let absolute = outside.to_str().unwrap().to_owned();
+    let up = format!("{udid}/../../../victim");
+    let long = format!("{udid}/{}", "n".repeat(4000));
+    let mut hostile = Vec::new();
+    for path in [&absolute, &up, "../../etc/shadow", "", "..", "/", &format!("{udid}/a\0b"), &long, &format!("{udid}/../x")] {
+        hostile.push(Ask::Upload(path.to_owned()));
+        hostile.push(Ask::Download(path.to_owned()));
+        hostile.push(Ask::Remove(path.to_owned()));
+    }
+    let inside = format!("{udid}/Status.plist");
+    for path in [&absolute, &up] {
+        hostile.push(Ask::Move(path.clone(), inside.clone()));
+        hostile.push(Ask::Move(inside.clone(), path.clone()));
+        hostile.push(Ask::Copy(path.clone(), inside.clone()));
+        hostile.push(Ask::Copy(inside.clone(), path.clone()));
+        hostile.push(Ask::CreateDirectory(path.clone()));
+        hostile.push(Ask::Contents(path.clone()));
+    }
+    for ask in hostile {
+        rig.once(asks(vec![ask.clone()]));
+        let (error, _) = rig.failed();
+        assert!(error.contains("the device asks for") || error.contains("the device sends a file without a name"), "{ask:?}: {error}");
+        assert!(error.len() < 400, "{error}");
+    }
+    assert_eq!(fs::read(&outside).unwrap(), b"untouched");
+    let after = read(rig.env.root()).keys().filter(|path| !path.starts_with("store") && !path.starts_with("cache")).count();
+    assert_eq!(after, before);
+}
+
+#[test]
+fn what_no_backup_needs_is_refused_and_the_session_goes_on() {
+    let rig = Rig::new(Settings::default());
+    let udid = rig.phone.udid().to_owned();
+    let at = |path: &str| format!("{udid}/{path}");
+    let hash = "ab12000000000000000000000000000000000000";
+    let strange = vec![
+        Ask::Upload(at("notes.txt")),
+        Ask::Upload(at("ab")),
+        Ask::Upload(at("cd/ab12000000000000000000000000000000000000")),
+        Ask::Upload("another-device/Status.plist".to_owned()),
+        Ask::Download(at("nothing")),
+        Ask::Move(at(&format!("ab/{hash}")), at("ab/ab13000000000000000000000000000000000000")),
+        Ask::Copy(at(&format!("ab/{hash}")), at("ab/ab13000000000000000000000000000000000000")),
+        Ask::Remove(udid.clone()),
+        Ask::CreateDirectory(at("photos")),
+    ];
+    let count = strange.len();
+    rig.once(asks(strange));
+    let saved = rig.saved(&[]);
+    let answers = rig.phone.backup.seen().answers;
+    assert_eq!(answers.len(), count);
+    for (ask, answer) in answers {
+        assert!(answer.code != 0, "{ask:?}: {answer:?}");
+    }
+    rig.assert_holds_the_phone(&saved);
+}
+
+#[test]
+fn blocks_that_are_no_blocks_end_the_session() {
+    let rig = Rig::with(Settings::default(), "idle-timeout = \"5s\"\n");
+    let file = |wrong| Faults { file: Some(("HomeDomain".to_owned(), "Library/SMS/sms.db".to_owned(), wrong)), ..Faults::default() };
+    rig.once(file(Wrong::Announce(u32::MAX)));
+    let (error, _) = rig.failed();
+    assert!(error.contains("the device sends a block of 4294967295 bytes"), "{error}");
+    rig.once(file(Wrong::Announce(1_000_000)));
+    assert!(rig.failed().0.contains("went away"), "the connection ended in a block");
+    rig.once(file(Wrong::Code(0x77)));
+    let (error, _) = rig.failed();
+    assert!(error.contains("a block of the kind 0x77"), "{error}");
+    // The whole file in one block is unusual, and nothing else.
+    rig.once(file(Wrong::OneBlock));
+    let saved = rig.saved(&[]);
+    rig.assert_holds_the_phone(&saved);
+}
+
+#[test]
+fn very_many_of_anything_need_little_memory() {
+    let rig = Rig::new(Settings::default());
+    for flood in [Flood::Uploads(50_000), Flood::Directories(20_000), Flood::Removals(10_000_000)] {
+        rig.once(Faults { flood: Some(flood), ..Faults::default() });
+        let (memory, outcome) = rig.backup_measured();
+        assert!(memory < MOST_MEMORY, "{flood:?}: {memory}");
+        outcome.code_among(&[0, 1, 3]);
+    }
+}
+
+#[test]
+fn hundred_thousand_files_need_little_memory() {
+    let mut settings = Settings::default();
+    settings.backup.files = Files::default();
+    settings.backup.files.many("CameraRollDomain", 1, 100_000, 100);
+    let rig = Rig::new(settings);
+    for _ in 0..2 {
+        let (memory, outcome) = rig.backup_measured();
+        outcome.code(0);
+        assert!(memory < MOST_MEMORY, "{memory}");
+        rig.phone.backup.files().many("CameraRollDomain", 2, 1000, 200);
+    }
+    assert_eq!(rig.phone.backup.seen().sent.len(), 1000);
+}
