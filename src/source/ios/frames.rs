@@ -50,9 +50,9 @@ pub(super) struct Message {
 
 impl Message {
     fn parse(bytes: &[u8]) -> Result<Self> {
-        bounds::check(bytes)?;
-        let value: Value = plist::from_bytes(bytes).context("read a message of the device")?;
-        let Value::Array(values) = value else { return Err(anyhow!("a message of the device is no array")) };
+        let Value::Array(values) = bounds::parse(bytes).context("read a message of the device")? else {
+            return Err(anyhow!("a message of the device is no array"));
+        };
         let name = values.first().and_then(Value::as_string).context("a message of the device has no name")?.to_owned();
         Ok(Self { name, values })
     }

@@ -102,7 +102,7 @@ pub(super) async fn may_prompt(phone: &mut Phone) -> bool {
     let version = version.as_ref().and_then(plist::Value::as_string).unwrap_or_default();
     let mut numbers = version.split('.').map(|number| number.parse().unwrap_or(0_u32));
     let version = [numbers.next(), numbers.next(), numbers.next()].map(Option::unwrap_or_default);
-    let asks = version >= [16, 1, 0] || (version >= [15, 7, 1] && version < [16, 0, 0]);
+    let asks = version >= [16, 1, 0] || ([15, 7, 1]..[16, 0, 0]).contains(&version);
     let has_passcode = phone.value(None, Some("PasswordProtected")).await.ok().flatten();
     asks && has_passcode.and_then(|value| value.as_boolean()) != Some(false)
 }
