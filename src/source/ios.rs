@@ -33,7 +33,6 @@ mod complete;
 mod decrypt;
 pub mod discover;
 pub mod encryption;
-mod exchange;
 pub mod find;
 mod frames;
 mod heartbeat;

@@ -6,8 +6,8 @@
 
 use std::sync::Arc;
 
-use anyhow::{Context, Error, Result};
 use super::way::Socket;
+use anyhow::{Context, Error, Result};
 use rustls::client::Resumption;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
