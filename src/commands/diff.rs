@@ -144,7 +144,15 @@ fn visit(
     tell: &mut Tell<'_>,
 ) -> Result<Option<Level>> {
     let is_directory = new_node.as_ref().or(old_node.as_ref()).is_some_and(Node::is_dir);
-    if let Some(letter) = difference(old_node.as_ref(), new_node.as_ref()) {
+    let mut letter = difference(old_node.as_ref(), new_node.as_ref());
+    // What cannot be read to compare it stays what its blobs say: other content.
+    if let (Some('M'), Some(before), Some(after)) = (letter, &old_node, &new_node)
+        && before.is_file()
+        && old.saved.shows_same(before, &new.saved, after).unwrap_or(false)
+    {
+        letter = (!same_metadata(before, after)).then_some('U');
+    }
+    if let Some(letter) = letter {
         let shown = if path.is_empty() { Path::new("/") } else { Path::new(&path) };
         tell(letter, shown, is_directory)?;
     }

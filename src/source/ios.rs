@@ -2,6 +2,10 @@
 //!
 //! The device drives a backup: it asks for files of the last one, sends what is new, and moves and removes. What it sends is staged on disk and goes into the
 //! store at the same time; everything else is taken over from the point before without being read.
+//!
+//! All protocols are spoken by clients of our own, and not by the crate `idevice`. It takes what a device says for true: it makes room for any length, subtracts lengths, and its loop of a
+//! backup panics on an empty path, makes `UDID/../x` into `UDID/x` before anybody can refuse it, takes a file that the device could not read for a whole one, and
+//! cannot say that the disk is full. It accepts any device under any key, sends the private key of the pairing to it, and logs every message, passwords among them.
 
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
@@ -29,7 +33,6 @@ mod complete;
 mod decrypt;
 pub mod discover;
 pub mod encryption;
-mod exchange;
 pub mod find;
 mod frames;
 mod heartbeat;

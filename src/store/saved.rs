@@ -13,7 +13,7 @@ use rustic_core::repofile::{BlobType, SnapshotFile};
 use rustic_core::{BlobId, DataId, Id, IndexedFullStatus, Repository};
 
 use super::format::parent::{self, Known};
-use super::view::{Decode, Decoded, Lens, Stored, View};
+use super::view::{Decode, Decoded, Lens, Stored, View, are_same};
 use super::{Metadata, Node, NodeType, explain, format};
 use crate::timeline::Point;
 
@@ -185,6 +185,15 @@ impl SavedTree {
     /// Reads the content that is stored in these pieces, in order; every piece was checked against its id.
     pub fn read_pieces(&self, blobs: Vec<format::BlobId>) -> impl Iterator<Item = Result<Bytes>> + Send + '_ {
         blobs.into_iter().map(|blob| self.piece(&DataId::from(Id::from(blob))))
+    }
+
+    /// Whether two files with other blobs have the same content all the same: what is enciphered anew is stored anew. Reads both, where they have to be deciphered.
+    pub fn shows_same(&self, file: &Node, other: &Self, other_file: &Node) -> Result<bool> {
+        let is_plain = self.decoder(file)?.is_none() && other.decoder(other_file)?.is_none();
+        if is_plain || self.piece_sizes(file)? != other.piece_sizes(other_file)? {
+            return Ok(false);
+        }
+        are_same(self.read(file)?, other.read(other_file)?)
     }
 
     fn piece(&self, id: &DataId) -> Result<Bytes> {

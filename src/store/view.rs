@@ -141,3 +141,49 @@ impl<I: Iterator<Item = Result<Bytes>>> Iterator for Decoded<I> {
         Some(piece)
     }
 }
+
+/// Whether two contents are the same, however they are cut into pieces.
+pub(super) fn are_same(
+    mut a: impl Iterator<Item = Result<Bytes>>,
+    mut b: impl Iterator<Item = Result<Bytes>>,
+) -> Result<bool> {
+    let (mut left, mut right) = (Bytes::new(), Bytes::new());
+    loop {
+        for (piece, pieces) in [(&mut left, &mut a as &mut dyn Iterator<Item = _>), (&mut right, &mut b)] {
+            while piece.is_empty() {
+                match pieces.next() {
+                    Some(next) => *piece = next?,
+                    None => break,
+                }
+            }
+        }
+        let length = left.len().min(right.len());
+        if length == 0 {
+            return Ok(left.is_empty() && right.is_empty());
+        }
+        if left.split_to(length) != right.split_to(length) {
+            return Ok(false);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn contents_are_compared_across_their_pieces() {
+        let same = |a: &[&'static str], b: &[&'static str]| {
+            let pieces = |pieces: &[&'static str]| {
+                let pieces: Vec<_> = pieces.iter().map(|piece| Ok(Bytes::from_static(piece.as_bytes()))).collect();
+                pieces.into_iter()
+            };
+            are_same(pieces(a), pieces(b)).unwrap()
+        };
+        assert!(same(&["ab", "", "c"], &["a", "bc", ""]));
+        assert!(same(&[], &[""]));
+        for (a, b) in [(&["ab"][..], &["abc"][..]), (&["abc"], &["ab"]), (&["abc"], &["abd"]), (&[], &["a"])] {
+            assert!(!same(a, b), "{a:?} {b:?}");
+        }
+    }
+}

@@ -37,9 +37,10 @@ fn who_does_not_enter_the_passcode_is_away() {
 }
 
 #[test]
-fn locked_phone_is_away() {
+fn phone_that_is_locked_when_it_matters_is_away() {
     let rig = Rig::new(Settings::default());
-    rig.phone.set(|state| state.locked = true);
+    let error = ("com.apple.mobilebackup2".to_owned(), "PasswordProtected".to_owned());
+    rig.phone.set(|state| state.faults.service_error = Some(error));
     let (why, _) = rig.away();
     assert!(why.contains("locked"), "{why}");
 }
@@ -48,10 +49,25 @@ fn locked_phone_is_away() {
 fn each_refusal_has_its_own_message() {
     let rig = Rig::new(Settings::default());
     let cases = [
-        (105, "Insufficient free disk space on drive to back up (MBErrorDomain/105)", "are free in the staging directory", "Make room"),
+        (
+            105,
+            "Insufficient free disk space on drive to back up (MBErrorDomain/105)",
+            "are free in the staging directory",
+            "Make room",
+        ),
         (1, "The battery level is too low (MBErrorDomain/1)", "battery of Anna's iPhone is too low", "charger"),
-        (1, "The device is in Airplane Mode (MBErrorDomain/1)", "Anna's iPhone is in Airplane Mode", "Turn Airplane Mode off"),
-        (1, "Cannot back up during a phone call (MBErrorDomain/1)", "a call is in progress on Anna's iPhone", "when it is over"),
+        (
+            1,
+            "The device is in Airplane Mode (MBErrorDomain/1)",
+            "Anna's iPhone is in Airplane Mode",
+            "Turn Airplane Mode off",
+        ),
+        (
+            1,
+            "Cannot back up during a phone call (MBErrorDomain/1)",
+            "a call is in progress on Anna's iPhone",
+            "when it is over",
+        ),
         (104, "Multiple errors uploading files (MBErrorDomain/104)", "could not send all files", "unlocked"),
         (205, "Error reading backup properties (MBErrorDomain/205)", "could not read the backup", "--full"),
         (9, "Something\u{1b}[2J odd (MBErrorDomain/9)", "error 9: Something\\u{1b}[2J odd", ""),
@@ -108,7 +124,13 @@ fn nothing_is_based_on_an_incomplete_point() {
 #[test]
 fn backup_without_a_good_manifest_is_none() {
     let rig = Rig::new(Settings::default());
-    let bad = [BadManifest::Missing, BadManifest::Truncated, BadManifest::NotSqlite, BadManifest::Empty, BadManifest::NoTable];
+    let bad = [
+        BadManifest::Missing,
+        BadManifest::Truncated,
+        BadManifest::NotSqlite,
+        BadManifest::Empty,
+        BadManifest::NoTable,
+    ];
     for bad in bad {
         rig.once(Faults { manifest: Some(bad), ..Faults::default() });
         let (error, _) = rig.failed();
@@ -164,7 +186,10 @@ fn full_staging_directory_is_told_to_the_phone_and_to_people() {
     let told = run.log();
     assert!(told.contains(&format!("staging directory {}/ios.phone is full", small.display())), "{told}");
     let refusals = rig.phone.backup.seen().refusals;
-    assert!(refusals.iter().any(|(message, code, _)| message == "DLMessageUploadFiles" && *code == -15), "{refusals:?}");
+    assert!(
+        refusals.iter().any(|(message, code, _)| message == "DLMessageUploadFiles" && *code == -15),
+        "{refusals:?}"
+    );
     assert!(!small.join("ios.phone").exists());
 }
 

@@ -6,7 +6,6 @@ use std::path::Path;
 use super::rig::{Rig, read, told};
 use super::support::iphone::Settings;
 
-
 #[test]
 fn full_backup_holds_all_that_is_on_the_phone() {
     let rig = Rig::new(Settings::default());
@@ -70,7 +69,9 @@ fn folder_is_the_one_that_idevicebackup2_makes() {
     let [our_info, their_info] = [&mut ours, &mut theirs].map(|files| {
         let info = files.remove(Path::new("Info.plist")).unwrap();
         // What has a date or a number of its own in it.
-        files.retain(|path, _| !["Manifest.db", "Manifest.plist", "Status.plist"].iter().any(|name| path == Path::new(name)));
+        files.retain(|path, _| {
+            !["Manifest.db", "Manifest.plist", "Status.plist"].iter().any(|name| path == Path::new(name))
+        });
         plist::from_bytes::<plist::Dictionary>(&info).unwrap()
     });
     assert!(ours == theirs, "the contents differ");

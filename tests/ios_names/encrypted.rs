@@ -30,6 +30,22 @@ fn password_of_a_file_opens_names_and_contents() {
 }
 
 #[test]
+fn what_was_only_enciphered_anew_is_no_difference() {
+    let desk = Desk::new();
+    let [first, second] = [desk.point(&encrypted()), desk.point(&encrypted())];
+    let password = desk.at("backup.password");
+    let diff = |old: &str| desk.env.run(["diff", old, "ios.phone", "--password-file", &password]).code(0);
+    diff("ios.phone@latest~1").stderr_has("no difference");
+    assert_ne!(fs::read(first.join("Manifest.db")).unwrap(), fs::read(second.join("Manifest.db")).unwrap());
+    let mut files = small();
+    files[3] = file("CameraRollDomain", "Media/DCIM/IMG_0001.JPG", "other photo");
+    files[4] = with(files[4].clone(), "mode", 0o600);
+    desk.point(&json!({"password": PASSWORD, "files": files}));
+    let changed = diff("ios.phone@latest~1").stdout;
+    assert_eq!(changed, "U /CameraRollDomain/Media/DCIM/Größe ✓.JPG\nM /CameraRollDomain/Media/DCIM/IMG_0001.JPG\n");
+}
+
+#[test]
 fn password_of_the_configuration_is_used() {
     let source = format!("[ios.phone]\nudid = \"{UDID}\"\nencryption-password-file = \"{{root}}/backup.password\"\n");
     let desk = Desk::configured(&source);

@@ -27,7 +27,9 @@ fn turned_on_changed_and_turned_off() {
     let wrong = encryption(&rig, &["off", "--old-password-file", &first]).code(1);
     wrong.stderr_has("Anna's iPhone does not take the password");
     assert!(rig.phone.backup.will_encrypt());
-    encryption(&rig, &["off", "--old-password-file", &second]).code(0).stderr_has("does not encrypt its backups any more");
+    encryption(&rig, &["off", "--old-password-file", &second])
+        .code(0)
+        .stderr_has("does not encrypt its backups any more");
     assert!(!rig.phone.backup.will_encrypt());
     encryption(&rig, &["change", "--old-password-file", &first, "--password-file", &second])
         .code(2)

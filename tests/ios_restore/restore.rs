@@ -16,7 +16,13 @@ fn restore(rig: &Rig, arguments: &[&str]) -> Outcome {
 /// What the phone says the restore before has brought, compared with what was on it when `files` were.
 fn differences(rig: &Rig, files: &super::support::iphone::backup::Files) -> Vec<String> {
     let restored = rig.phone.backup.restored().expect("there was a restore");
-    assert_eq!((restored.missing.len(), restored.damaged.len()), (0, 0), "{:?} {:?}", restored.missing, restored.damaged);
+    assert_eq!(
+        (restored.missing.len(), restored.damaged.len()),
+        (0, 0),
+        "{:?} {:?}",
+        restored.missing,
+        restored.damaged
+    );
     restored.differences(files)
 }
 
@@ -55,8 +61,15 @@ fn options_are_those_of_idevicebackup2() {
     let rig = Rig::new(Settings::default());
     rig.saved(&[]);
     rig.phone.backup.set(|settings| settings.copies_before_restore = true);
-    let flags =
-        ["--no-safety", "--system-files", "--replace-settings", "--copy", "--no-reboot", "--remove-others", "--skip-apps"];
+    let flags = [
+        "--no-safety",
+        "--system-files",
+        "--replace-settings",
+        "--copy",
+        "--no-reboot",
+        "--remove-others",
+        "--skip-apps",
+    ];
     restore(&rig, &flags).code(0).stderr_lacks("restarts now");
     let restored = rig.phone.backup.restored().unwrap();
     let is = |key: &str| restored.options.get(key).and_then(plist::Value::as_boolean).unwrap();

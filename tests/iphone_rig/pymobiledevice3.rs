@@ -90,7 +90,7 @@ fn pymobiledevice3_pairs_uses_every_service_and_comes_back_by_the_network() {
 fn who_answers_the_heartbeat_stays_and_who_has_the_escrow_bag_comes_in_while_it_is_locked() {
     let folder = tempfile::tempdir().unwrap();
     let at = folder.path().to_str().unwrap();
-    let (heartbeat, patience) = (Duration::from_millis(100), Duration::from_millis(2500));
+    let (heartbeat, patience) = (Duration::from_millis(100), Duration::from_secs(4));
     let phone = trusting(Settings { heartbeat, patience, wifi: true, ..Settings::default() });
     client(&phone, folder.path(), &["usb", at, phone.udid()]);
 
@@ -101,7 +101,7 @@ fn who_answers_the_heartbeat_stays_and_who_has_the_escrow_bag_comes_in_while_it_
 
     let address = phone.lockdown().unwrap().ip().to_string();
     let before = phone.seen().polos;
-    assert_eq!(client(&phone, folder.path(), &["stay", &address, at, phone.udid(), "4"]), json!([true, false]));
+    assert_eq!(client(&phone, folder.path(), &["stay", &address, at, phone.udid(), "6"]), json!([true, false]));
     assert!(phone.seen().polos - before > 10);
     assert_eq!(phone.seen().dropped, 1);
 }

@@ -58,7 +58,13 @@ impl EncryptionArgs {
 /// # Errors
 ///
 /// When the device is not as it should be afterwards; exit code [`ExitCode::Usage`] when it is not clear which device is meant, or there is nothing to change.
-pub(super) fn run(wanted: Wanted, args: &EncryptionArgs, udid: Option<&str>, config: &Config, context: &Context) -> Result<()> {
+pub(super) fn run(
+    wanted: Wanted,
+    args: &EncryptionArgs,
+    udid: Option<&str>,
+    config: &Config,
+    context: &Context,
+) -> Result<()> {
     let source = source(udid, config)?;
     // The device changes its password in a session like that of a backup.
     let _lock = lock_source(context, &format!("ios.{}", source.common.name))?;
@@ -71,7 +77,9 @@ pub(super) fn run(wanted: Wanted, args: &EncryptionArgs, udid: Option<&str>, con
                 .exit(ExitCode::Usage);
         }
         (Wanted::Off | Wanted::Change, false) => {
-            return Err(anyhow!("{name} does not encrypt its backups")).hint("Turn it on: --encryption on.").exit(ExitCode::Usage);
+            return Err(anyhow!("{name} does not encrypt its backups"))
+                .hint("Turn it on: --encryption on.")
+                .exit(ExitCode::Usage);
         }
         _ => {}
     }
@@ -80,15 +88,19 @@ pub(super) fn run(wanted: Wanted, args: &EncryptionArgs, udid: Option<&str>, con
         context.monitor.say(WARNING);
     }
     let change = match wanted {
-        Wanted::On => Change::On(passwords.new(true)?),
-        Wanted::Off => Change::Off(passwords.old()?),
-        Wanted::Change => Change::Password(passwords.old()?, passwords.new(false)?),
+        Wanted::On => Change::On(passwords.to_set(true)?),
+        Wanted::Off => Change::Off(passwords.as_it_is()?),
+        Wanted::Change => Change::Password(passwords.as_it_is()?, passwords.to_set(false)?),
     };
     device.change_encryption(&change, &*context.monitor)?;
     context.monitor.say(&match wanted {
         Wanted::On => format!("{name} encrypts its backups now."),
-        Wanted::Off => format!("{name} does not encrypt its backups any more. Those that are encrypted stay so, and need their password."),
-        Wanted::Change => format!("{name} has another password for its backups now. Points from before need the old one."),
+        Wanted::Off => format!(
+            "{name} does not encrypt its backups any more. Those that are encrypted stay so, and need their password."
+        ),
+        Wanted::Change => {
+            format!("{name} has another password for its backups now. Points from before need the old one.")
+        }
     });
     if wanted != Wanted::Off && source.encryption_password.is_none() {
         context.monitor.say(&format!(
@@ -130,7 +142,8 @@ fn source<'c>(udid: Option<&str>, config: &'c Config) -> Result<&'c IosConfig> {
         (None, [one]) => Ok(one),
         (None, []) => Err(anyhow!("there is no device in {}", config.file.display())).hint(hint),
         (None, several) => {
-            let list: Vec<String> = several.iter().map(|ios| format!("  {}  ios.{}", ios.udid, ios.common.name)).collect();
+            let list: Vec<String> =
+                several.iter().map(|ios| format!("  {}  ios.{}", ios.udid, ios.common.name)).collect();
             Err(anyhow!("there are several devices; name one:\n{}", list.join("\n")))
         }
     };
@@ -146,7 +159,7 @@ struct Passwords<'p> {
 
 impl Passwords<'_> {
     /// The password that is to be set. `may_be_configured`: the one in the configuration is not the old one.
-    fn new(&self, may_be_configured: bool) -> Result<Revealed> {
+    fn to_set(&self, may_be_configured: bool) -> Result<Revealed> {
         let configured = self.source.encryption_password.as_ref().filter(|_| may_be_configured);
         if let Some(known) = known(self.args.password_file.as_deref(), configured)? {
             return Ok(known);
@@ -158,7 +171,7 @@ impl Passwords<'_> {
         Ok(first)
     }
 
-    fn old(&self) -> Result<Revealed> {
+    fn as_it_is(&self) -> Result<Revealed> {
         match known(self.args.old_password_file.as_deref(), self.source.encryption_password.as_ref())? {
             Some(known) => Ok(known),
             None => ask(&format!("Password of the backups of {} as it is:", self.name), "--old-password-file FILE"),
@@ -174,6 +187,8 @@ fn known(file: Option<&Path>, configured: Option<&Secret>) -> Result<Option<Reve
 fn ask(question: &str, flag: &str) -> Result<Revealed> {
     match ui::ask_secret(question).context("ask for the password")? {
         Some(typed) => Secret::literal(typed).read(),
-        None => Err(anyhow!("a password is needed, and there is no terminal to ask on")).hint(format!("Give it with {flag}.")).exit(ExitCode::Usage),
+        None => Err(anyhow!("a password is needed, and there is no terminal to ask on"))
+            .hint(format!("Give it with {flag}."))
+            .exit(ExitCode::Usage),
     }
 }

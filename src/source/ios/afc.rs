@@ -1,13 +1,11 @@
 //! The files of a device that its media services share: as much of the protocol as a backup needs.
 //!
 //! A packet is a header of 40 bytes, little-endian (magic, whole length, length without the payload, number, operation), arguments, and a payload
-//! (libimobiledevice: `src/afc.h`). Why not by the client of the crate: it subtracts lengths that the device says, and makes room for any.
+//! (libimobiledevice: `src/afc.h`).
 
+use super::way::Socket;
 use anyhow::{Context, Result, anyhow, ensure};
-use idevice::{Idevice, IdeviceSocket};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-
-use super::exchange;
 
 const MAGIC: u64 = u64::from_le_bytes(*b"CFA6LPAA");
 const HEADER: u64 = 40;
@@ -55,7 +53,7 @@ pub(super) struct Handle(u64);
 /// A connection to the service.
 #[derive(Debug)]
 pub(super) struct Afc {
-    socket: IdeviceSocket,
+    socket: Socket,
     packets: u64,
 }
 
@@ -68,8 +66,8 @@ struct Answer {
 
 impl Afc {
     /// Takes a connection over.
-    pub(super) fn new(service: Idevice) -> Result<Self> {
-        Ok(Self { socket: exchange::socket(service)?, packets: 0 })
+    pub(super) fn new(socket: Socket) -> Self {
+        Self { socket, packets: 0 }
     }
 
     /// Opens a file; `None` when there is none.

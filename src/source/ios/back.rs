@@ -150,7 +150,7 @@ async fn talk(
 ) -> Result<(u64, u64, Circumstances)> {
     let may_prompt = session::may_prompt(phone).await;
     let mut notices = session::listen(phone).await;
-    let afc = Afc::new(phone.service("com.apple.afc", Escrow::Without).await?)?;
+    let afc = Afc::new(phone.service("com.apple.afc", Escrow::Without).await?);
     let mut lock = SyncLock::take(afc, &mut notices).await?;
     let result = async {
         let mut wire = session::service(phone).await?;

@@ -19,6 +19,7 @@ use super::phone::{Escrow, Found, Phone};
 use super::place::Place;
 use super::progress::Progress;
 use super::refusal::{self, Circumstances};
+use super::refused::Refused;
 use super::serve::{Plea, Serve};
 use super::session::{self, SyncLock};
 use super::staging::{self, Staged, Staging};
@@ -183,11 +184,11 @@ impl Session<'_> {
         let Self { phone, folder, is_full, name, item, monitor } = self;
         let may_prompt = session::may_prompt(phone).await;
         let mut notices = session::listen(phone).await;
-        let mut afc = Afc::new(phone.service("com.apple.afc", Escrow::Without).await?)?;
+        let mut afc = Afc::new(phone.service("com.apple.afc", Escrow::Without).await?);
         let info = info::gather(phone, &mut afc).await.context("ask the device about itself")?;
         let lock = SyncLock::take(afc, &mut notices).await?;
         let result = async {
-            let mut wire = session::service(phone).await?;
+            let mut wire = session::service(phone).await.map_err(|error| away_if_locked(error, name))?;
             let info = folder.staging().keep(&info).context("write Info.plist to the staging directory")?;
             let place = Place::Named("Info.plist".into());
             folder
@@ -219,6 +220,11 @@ impl Session<'_> {
         lock.release(&mut notices).await;
         result
     }
+}
+
+/// A device that was locked since it was found is not to blame.
+fn away_if_locked(error: Error, name: &str) -> Error {
+    if Refused::is_locked(&error) { Error::new(Away(format!("{name} is locked: unlock it"))) } else { error }
 }
 
 /// What is asked of the device.

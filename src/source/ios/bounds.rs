@@ -23,7 +23,8 @@ const ALWAYS: u64 = 1 << 20;
 /// When it is none, or one that [`check`] refuses.
 pub(super) fn parse(bytes: &[u8]) -> Result<Value> {
     check(bytes)?;
-    plist::from_bytes(bytes).context("read a property list")
+    // What the library says of it tells nobody anything, and looks like an error of the connection.
+    plist::from_bytes(bytes).map_err(|_| anyhow!("what came is no property list"))
 }
 
 /// Makes sure that a property list can be read within bounds.

@@ -3,13 +3,11 @@
 //! A message is a length (32 bits, big-endian) and a property list, always an array that begins with its name. Files go in between, as names and blocks
 //! (libimobiledevice: `src/device_link_service.c`, `tools/idevicebackup2.c`). Nothing that comes is believed: a length is compared with what may be before
 //! anything is made room for, and room is made only as bytes come.
-//!
-//! Why not by the client of the crate: it takes any length, it logs what is sent, passwords among it, and it reads what comes piece by piece into memory of its own.
 
 use std::io;
 
+use super::way::Socket;
 use anyhow::{Context, Result, anyhow, ensure};
-use idevice::IdeviceSocket;
 use plist::{Dictionary, Value};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -52,9 +50,9 @@ pub(super) struct Message {
 
 impl Message {
     fn parse(bytes: &[u8]) -> Result<Self> {
-        bounds::check(bytes)?;
-        let value: Value = plist::from_bytes(bytes).context("read a message of the device")?;
-        let Value::Array(values) = value else { return Err(anyhow!("a message of the device is no array")) };
+        let Value::Array(values) = bounds::parse(bytes).context("read a message of the device")? else {
+            return Err(anyhow!("a message of the device is no array"));
+        };
         let name = values.first().and_then(Value::as_string).context("a message of the device has no name")?.to_owned();
         Ok(Self { name, values })
     }
@@ -101,7 +99,7 @@ pub(super) struct Answer {
 /// A connection to the backup service.
 #[derive(Debug)]
 pub(super) struct Wire {
-    socket: IdeviceSocket,
+    socket: Socket,
     buffer: Vec<u8>,
     /// Where in the buffer is what has come and was not taken yet.
     begin: usize,
@@ -112,7 +110,7 @@ pub(super) struct Wire {
 
 impl Wire {
     /// Takes a connection over.
-    pub(super) fn new(socket: IdeviceSocket) -> Self {
+    pub(super) fn new(socket: Socket) -> Self {
         Self { socket, buffer: vec![0; BUFFER], begin: 0, end: 0, out: Vec::with_capacity(BLOCK + 16) }
     }
 

@@ -4,8 +4,8 @@
 
 use std::time::Duration;
 
+use super::way::Socket;
 use anyhow::{Context, Result, bail};
-use idevice::IdeviceSocket;
 use plist::{Dictionary, Value};
 use tokio::io::AsyncReadExt;
 use tokio::task::JoinHandle;
@@ -62,7 +62,7 @@ impl Drop for Heartbeat {
     }
 }
 
-async fn connect(link: &Link) -> Result<IdeviceSocket> {
+async fn connect(link: &Link) -> Result<Socket> {
     let mut lockdown = link.session().await?;
     let socket = link.service(&mut lockdown, SERVICE, None).await?;
     lockdown.stop_session().await;
@@ -70,7 +70,7 @@ async fn connect(link: &Link) -> Result<IdeviceSocket> {
 }
 
 /// Answers until the connection ends.
-async fn beat(mut socket: IdeviceSocket) -> Result<()> {
+async fn beat(mut socket: Socket) -> Result<()> {
     let mut patience = GRACE;
     loop {
         let question = timeout(patience, question(&mut socket)).await.context("the device asks no more")??;
@@ -86,7 +86,7 @@ async fn beat(mut socket: IdeviceSocket) -> Result<()> {
 }
 
 /// Waits for a question for as long as it takes, and then for the whole of it.
-async fn question(socket: &mut IdeviceSocket) -> Result<Dictionary> {
+async fn question(socket: &mut Socket) -> Result<Dictionary> {
     let first = [socket.read_u8().await?];
     let mut rest = first.as_slice().chain(socket);
     wire::receive(&mut rest).await

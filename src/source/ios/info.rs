@@ -9,8 +9,9 @@ use anyhow::{Context, Result};
 use plist::{Date, Dictionary, Value};
 
 use super::afc::Afc;
-use super::exchange;
 use super::phone::{Escrow, Phone};
+use super::way::Socket;
+use super::wire;
 
 /// Values of lockdownd, under the names that they have here.
 const VALUES: [(&str, &str); 10] = [
@@ -118,16 +119,16 @@ async fn file(afc: &mut Afc, path: &str) -> Option<Vec<u8>> {
 
 /// The apps that the owner has installed: what is needed to install them again, and their names.
 async fn applications(phone: &mut Phone) -> Result<(Dictionary, Vec<Value>)> {
-    let mut service = exchange::socket(phone.service("com.apple.mobile.installation_proxy", Escrow::Without).await?)?;
+    let mut service = phone.service("com.apple.mobile.installation_proxy", Escrow::Without).await?;
     let attributes = ["CFBundleIdentifier", "ApplicationSINF", "iTunesMetadata"].map(Value::from).to_vec();
     let options = [("ApplicationType", Value::from("User")), ("ReturnAttributes", Value::Array(attributes))];
     let request =
         [("Command", Value::from("Browse")), ("ClientOptions", Value::Dictionary(Dictionary::from_iter(options)))];
-    exchange::send(&mut service, Dictionary::from_iter(request)).await?;
+    wire::send(&mut service, Dictionary::from_iter(request)).await?;
     let (mut applications, mut installed) = (Dictionary::new(), Vec::new());
     let mut springboard = None;
     loop {
-        let mut answer = exchange::receive(&mut service).await?;
+        let mut answer = wire::receive(&mut service).await?;
         for app in answer.remove("CurrentList").and_then(Value::into_array).unwrap_or_default() {
             let Some(mut app) = app.into_dictionary() else { continue };
             let Some(Value::String(name)) = app.remove("CFBundleIdentifier") else { continue };
@@ -152,9 +153,9 @@ async fn applications(phone: &mut Phone) -> Result<(Dictionary, Vec<Value>)> {
     }
 }
 
-async fn springboard_of(phone: &mut Phone) -> Option<idevice::IdeviceSocket> {
+async fn springboard_of(phone: &mut Phone) -> Option<Socket> {
     let service = phone.service("com.apple.springboardservices", Escrow::Without).await;
-    match service.and_then(exchange::socket) {
+    match service {
         Ok(socket) => Some(socket),
         Err(error) => {
             tracing::debug!("the backup will have no icons: {error:#}");
@@ -163,9 +164,9 @@ async fn springboard_of(phone: &mut Phone) -> Option<idevice::IdeviceSocket> {
     }
 }
 
-async fn icon(service: &mut idevice::IdeviceSocket, app: &str) -> Option<Vec<u8>> {
+async fn icon(service: &mut Socket, app: &str) -> Option<Vec<u8>> {
     let request = [("command", Value::from("getIconPNGData")), ("bundleId", app.into())];
-    exchange::send(service, Dictionary::from_iter(request)).await.ok()?;
-    let answer = exchange::receive(service).await.ok()?;
+    wire::send(service, Dictionary::from_iter(request)).await.ok()?;
+    let answer = wire::receive(service).await.ok()?;
     answer.get("pngData").and_then(Value::as_data).filter(|icon| icon.len() <= MOST_FILE).map(<[u8]>::to_vec)
 }

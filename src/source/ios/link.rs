@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::way::Socket;
 use anyhow::{Context, Result};
-use idevice::IdeviceSocket;
 
 use super::lockdown::{Lockdown, Port};
 use super::record::Record;
@@ -51,13 +51,13 @@ impl Link {
         lockdown: &mut Lockdown,
         name: &str,
         escrow_bag: Option<&[u8]>,
-    ) -> Result<IdeviceSocket> {
+    ) -> Result<Socket> {
         let port =
             lockdown.start_service(name, escrow_bag).await.with_context(|| format!("start the service {name}"))?;
         self.connect(port, name).await.with_context(|| format!("connect to the service {name}"))
     }
 
-    async fn connect(&self, port: Port, name: &str) -> Result<IdeviceSocket> {
+    async fn connect(&self, port: Port, name: &str) -> Result<Socket> {
         let is_quiet = QUIET.contains(&name);
         // In the network nobody but TLS says that the one at that port is the device.
         if !port.is_encrypted && self.way.is_wireless() && name != super::heartbeat::SERVICE {
@@ -66,8 +66,7 @@ impl Link {
         }
         let socket = self.way.to_service(port.number).await?;
         let limit = if is_quiet { FOREVER } else { self.patience.limit };
-        let watched: IdeviceSocket =
-            Box::new(Watched::new(socket, Patience { name: self.patience.name.clone(), limit }));
+        let watched: Socket = Box::new(Watched::new(socket, Patience { name: self.patience.name.clone(), limit }));
         if port.is_encrypted { self.tls.wrap(watched).await } else { Ok(watched) }
     }
 }

@@ -2,8 +2,8 @@
 //!
 //! Source: libimobiledevice, src/lockdown.c. An answer with an `Error` is a [`Refused`]; what it means for people is in [`super::refused`].
 
+use super::way::Socket;
 use anyhow::{Context, Result, bail};
-use idevice::IdeviceSocket;
 use plist::{Dictionary, Value};
 
 use super::record::Record;
@@ -22,7 +22,7 @@ pub(super) const PROTOCOL: &str = "2";
 #[derive(Debug)]
 pub(super) struct Lockdown {
     /// `None` while it changes over to TLS, and for good when that failed.
-    socket: Option<IdeviceSocket>,
+    socket: Option<Socket>,
     session: Option<String>,
 }
 
@@ -37,7 +37,7 @@ pub(super) struct Port {
 
 impl Lockdown {
     /// Speaks over a connection to lockdownd's port.
-    pub(super) fn new(socket: IdeviceSocket) -> Self {
+    pub(super) fn new(socket: Socket) -> Self {
         Self { socket: Some(socket), session: None }
     }
 

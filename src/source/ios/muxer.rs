@@ -7,8 +7,8 @@ use std::io::{self, ErrorKind};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
+use super::way::Socket;
 use anyhow::{Context, Error, Result, anyhow, bail};
-use idevice::IdeviceSocket;
 use plist::{Dictionary, Value};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::timeout;
@@ -108,7 +108,7 @@ impl Muxer {
     /// # Errors
     ///
     /// [`Gone`] when the device is not there any more; else when nothing listens at that port, or the muxer is broken.
-    pub(super) async fn connect(&self, device: u32, port: u16) -> Result<IdeviceSocket> {
+    pub(super) async fn connect(&self, device: u32, port: u16) -> Result<Socket> {
         let mut request = message("Connect");
         request.insert("DeviceID".to_owned(), device.into());
         // In network order, whatever the order of this machine.
@@ -183,7 +183,7 @@ impl Muxer {
         self.exchange(&mut socket, request).await
     }
 
-    async fn open(&self) -> Result<IdeviceSocket> {
+    async fn open(&self) -> Result<Socket> {
         match timeout(PATIENCE, self.address.open()).await {
             Ok(Ok(socket)) => Ok(socket),
             Ok(Err(error)) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::ConnectionRefused) => {
@@ -197,7 +197,7 @@ impl Muxer {
         }
     }
 
-    async fn exchange(&self, socket: &mut IdeviceSocket, request: Dictionary) -> Result<Dictionary> {
+    async fn exchange(&self, socket: &mut Socket, request: Dictionary) -> Result<Dictionary> {
         let exchange = async {
             socket.write_all(&frame(request)?).await?;
             socket.flush().await?;

@@ -3,15 +3,15 @@
 //! The service (`com.apple.mobile.notification_proxy`) is listened to by a task of its own, since the device is silent elsewhere while it waits for its owner. A
 //! backup goes on without it.
 
+use super::way::Socket;
 use anyhow::{Context, Result};
-use idevice::IdeviceSocket;
 use plist::{Dictionary, Value};
 use tokio::io::{ReadHalf, WriteHalf, split};
 use tokio::sync::mpsc::{Receiver, channel};
 use tokio::task::JoinHandle;
 
-use super::exchange;
 use super::phone::{Escrow, Phone};
+use super::wire;
 
 const SERVICE: &str = "com.apple.mobile.notification_proxy";
 
@@ -35,7 +35,7 @@ pub(super) enum Notice {
 /// A connection to the service.
 #[derive(Debug)]
 pub(super) struct Notices {
-    to: WriteHalf<IdeviceSocket>,
+    to: WriteHalf<Socket>,
     heard: Receiver<Notice>,
     task: JoinHandle<()>,
 }
@@ -48,9 +48,9 @@ impl Notices {
     /// When the service does not start.
     pub(super) async fn listen(phone: &mut Phone) -> Result<Self> {
         let service = phone.service(SERVICE, Escrow::Without).await?;
-        let (from, mut to) = split(exchange::socket(service)?);
+        let (from, mut to) = split(service);
         for name in OBSERVED {
-            exchange::send(&mut to, command("ObserveNotification", name)).await.context("listen to the device")?;
+            wire::send(&mut to, command("ObserveNotification", name)).await.context("listen to the device")?;
         }
         let (sender, heard) = channel(16);
         let task = tokio::spawn(async move {
@@ -63,7 +63,7 @@ impl Notices {
 
     /// Tells the device's programs something.
     pub(super) async fn post(&mut self, name: &str) -> Result<()> {
-        exchange::send(&mut self.to, command("PostNotification", name))
+        wire::send(&mut self.to, command("PostNotification", name))
             .await
             .with_context(|| format!("tell the device {name}"))
     }
@@ -87,9 +87,9 @@ fn command(command: &str, name: &str) -> Dictionary {
     Dictionary::from_iter([("Command", Value::from(command)), ("Name", Value::from(name))])
 }
 
-async fn relay(mut from: ReadHalf<IdeviceSocket>, to: tokio::sync::mpsc::Sender<Notice>) -> Result<()> {
+async fn relay(mut from: ReadHalf<Socket>, to: tokio::sync::mpsc::Sender<Notice>) -> Result<()> {
     loop {
-        let heard = exchange::receive(&mut from).await?;
+        let heard = wire::listen(&mut from).await?;
         let name = heard.get("Name").and_then(Value::as_string).unwrap_or_default();
         let notice = match name {
             PROMPT => Notice::Prompt,

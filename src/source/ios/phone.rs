@@ -6,14 +6,14 @@
 use std::path::Path;
 
 use anyhow::Result;
-use idevice::Idevice;
 use plist::Value;
 
 use super::find;
 use super::heartbeat::Heartbeat;
 use super::link::Link;
-use super::lockdown::{LABEL, Lockdown};
+use super::lockdown::Lockdown;
 use super::refused::Refused;
+use super::way::Socket;
 use crate::config::IosConfig;
 
 /// A device that was found, and whose lockdownd has shown that it is the one of the pairing record.
@@ -115,15 +115,12 @@ impl Phone {
     /// # Errors
     ///
     /// When the device does not start it, somebody else answers at its port, or the connection breaks.
-    pub(super) async fn service(&mut self, name: &str, escrow: Escrow) -> Result<Idevice> {
+    pub(super) async fn service(&mut self, name: &str, escrow: Escrow) -> Result<Socket> {
         let start = async |lockdown: &mut Lockdown, link: &Link| {
             let escrow_bag = link.record.escrow_bag().filter(|_| escrow == Escrow::With);
             link.service(lockdown, name, escrow_bag).await
         };
-        let socket = self.with_lockdown(start).await?;
-        let mut device = Idevice::new(socket, LABEL);
-        device.set_udid(self.udid.as_str());
-        Ok(device)
+        self.with_lockdown(start).await
     }
 
     /// Forgets the pairing, on the device.

@@ -13,8 +13,8 @@ const MOST_NAME: usize = 255;
 /// How deep names below the scratch folder may be.
 const MOST_DEPTH: usize = 16;
 
-/// The files of a backup that are about all others.
-const NAMED: [&str; 5] = ["Info.plist", "Manifest.db", "Manifest.mbdb", "Manifest.plist", "Status.plist"];
+/// The files of a backup that are about all others, in the order of their names.
+pub(super) const NAMED: [&str; 5] = ["Info.plist", "Manifest.db", "Manifest.mbdb", "Manifest.plist", "Status.plist"];
 
 /// The part of the folder that a body is in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -135,16 +135,9 @@ fn byte(digits: &str) -> Option<u8> {
     }
 }
 
-/// Forty hexadecimal digits.
+/// Forty hexadecimal digits, in lower case as devices write them.
 pub(super) fn file_id(digits: &str) -> Option<FileId> {
-    let mut id = [0; 20];
-    if digits.len() != 2 * id.len() || !digits.is_ascii() {
-        return None;
-    }
-    for (at, place) in id.iter_mut().enumerate() {
-        *place = byte(digits.get(2 * at..2 * at + 2)?)?;
-    }
-    Some(FileId(id))
+    FileId::parse(digits).filter(|_| !digits.bytes().any(|digit| digit.is_ascii_uppercase()))
 }
 
 #[cfg(test)]

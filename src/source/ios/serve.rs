@@ -1,8 +1,6 @@
 //! Does what the device asks for, until it says that it is done.
 //!
-//! In a backup as in a restore it is the device that asks: for files of the folder, for room, to take in files, to move, copy and remove. Why the loop is ours and not
-//! the crate's (`process_dl_loop`): it panics on an empty path, makes `UDID/../x` into `UDID/x` before anybody can refuse it, takes a file that the device could not read
-//! for a whole one, holds a block of any size in memory, and cannot say that the disk is full.
+//! In a backup as in a restore it is the device that asks: for files of the folder, for room, to take in files, to move, copy and remove.
 //!
 //! A file is in the folder when all of it has come; until then the one before is there. What the device asks for that no backup needs is refused to it; what
 //! is made to lead elsewhere ends the session.

@@ -8,7 +8,6 @@ use std::time::Duration;
 use anyhow::{Context, Result, anyhow};
 
 use super::afc::{Afc, Handle, Mode};
-use super::exchange;
 use super::frames::Wire;
 use super::notices::Notices;
 use super::phone::{Escrow, Phone};
@@ -92,7 +91,7 @@ pub(super) async fn listen(phone: &mut Phone) -> Option<Notices> {
 pub(super) async fn service(phone: &mut Phone) -> Result<Wire> {
     let service = phone.service("com.apple.mobilebackup2", Escrow::With).await?;
     phone.close_lockdown().await;
-    let mut wire = Wire::new(exchange::socket(service)?);
+    let mut wire = Wire::new(service);
     wire.greet().await.context("begin with the backup service")?;
     Ok(wire)
 }
@@ -103,7 +102,7 @@ pub(super) async fn may_prompt(phone: &mut Phone) -> bool {
     let version = version.as_ref().and_then(plist::Value::as_string).unwrap_or_default();
     let mut numbers = version.split('.').map(|number| number.parse().unwrap_or(0_u32));
     let version = [numbers.next(), numbers.next(), numbers.next()].map(Option::unwrap_or_default);
-    let asks = version >= [16, 1, 0] || (version >= [15, 7, 1] && version < [16, 0, 0]);
+    let asks = version >= [16, 1, 0] || ([15, 7, 1]..[16, 0, 0]).contains(&version);
     let has_passcode = phone.value(None, Some("PasswordProtected")).await.ok().flatten();
     asks && has_passcode.and_then(|value| value.as_boolean()) != Some(false)
 }

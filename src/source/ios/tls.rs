@@ -9,7 +9,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Error, Result, anyhow};
-use idevice::IdeviceSocket;
 use rustls::client::Resumption;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
@@ -20,6 +19,7 @@ use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
 use super::record::Record;
+use super::way::Socket;
 use crate::error::hinted;
 
 /// How long the device may take to show who it is.
@@ -61,7 +61,7 @@ impl Tls {
     /// # Errors
     ///
     /// [`Impostor`] when the other side is not the device of the record; else when it breaks off.
-    pub(super) async fn wrap(&self, socket: IdeviceSocket) -> Result<IdeviceSocket> {
+    pub(super) async fn wrap(&self, socket: Socket) -> Result<Socket> {
         let name = ServerName::try_from("Device").context("set up TLS")?;
         match timeout(PATIENCE, self.0.connect(name, socket)).await {
             Ok(Ok(stream)) => Ok(Box::new(stream)),

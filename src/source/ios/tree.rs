@@ -11,14 +11,12 @@ use anyhow::Result;
 
 use super::manifest::FileId;
 use super::overlay::{Overlay, Stowed};
+use super::place::NAMED;
 use crate::source::{Content, Entries, Entry, Problem, Tree};
 use crate::store::{Metadata, NodeType, node};
 
 const DIRECTORY: u32 = 0o040_700;
 const FILE: u32 = 0o100_600;
-
-/// The files beside the contents, as they stand before and behind the folders of contents in the order of names.
-const NAMED: [&str; 5] = ["Info.plist", "Manifest.db", "Manifest.mbdb", "Manifest.plist", "Status.plist"];
 
 /// A finished backup.
 #[derive(Debug)]

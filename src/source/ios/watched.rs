@@ -8,7 +8,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use idevice::IdeviceSocket;
+use super::way::Socket;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep};
 
@@ -26,7 +26,7 @@ pub(super) struct Patience {
 /// A connection under watch.
 #[derive(Debug)]
 pub(super) struct Watched {
-    inner: IdeviceSocket,
+    inner: Socket,
     patience: Patience,
     reading: Clock,
     writing: Clock,
@@ -34,7 +34,7 @@ pub(super) struct Watched {
 
 impl Watched {
     /// Watches this connection.
-    pub(super) fn new(inner: IdeviceSocket, patience: Patience) -> Self {
+    pub(super) fn new(inner: Socket, patience: Patience) -> Self {
         Self { inner, patience, reading: Clock::default(), writing: Clock::default() }
     }
 }

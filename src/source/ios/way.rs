@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use idevice::IdeviceSocket;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
@@ -17,6 +17,14 @@ pub(super) const LOCKDOWN_PORT: u16 = 62078;
 
 /// How long a connection over the network may take. A device that sleeps takes some seconds.
 const PATIENCE: Duration = Duration::from_secs(5);
+
+/// A connection to a device, whatever it goes through.
+pub(super) type Socket = Box<dyn Stream>;
+
+/// What a connection can do.
+pub(super) trait Stream: AsyncRead + AsyncWrite + Unpin + Send + Sync + fmt::Debug {}
+
+impl<S: AsyncRead + AsyncWrite + Unpin + Send + Sync + fmt::Debug> Stream for S {}
 
 /// A way to one device.
 #[derive(Debug, Clone)]
@@ -45,7 +53,7 @@ impl Way {
     /// # Errors
     ///
     /// When there is none, or nothing answers there.
-    pub(super) async fn to_lockdown(&self) -> Result<IdeviceSocket> {
+    pub(super) async fn to_lockdown(&self) -> Result<Socket> {
         match self {
             Self::Muxer { muxer, device, .. } => muxer.connect(*device, LOCKDOWN_PORT).await,
             Self::Network(address) => dial(*address).await,
@@ -58,7 +66,7 @@ impl Way {
     /// # Errors
     ///
     /// As for [`Way::to_lockdown`].
-    pub(super) async fn to_service(&self, port: u16) -> Result<IdeviceSocket> {
+    pub(super) async fn to_service(&self, port: u16) -> Result<Socket> {
         match self {
             Self::Muxer { muxer, device, .. } => muxer.connect(*device, port).await,
             Self::Network(address) => {
@@ -81,7 +89,7 @@ impl fmt::Display for Way {
     }
 }
 
-async fn dial(address: SocketAddr) -> Result<IdeviceSocket> {
+async fn dial(address: SocketAddr) -> Result<Socket> {
     let stream = match timeout(PATIENCE, TcpStream::connect(address)).await {
         Ok(connected) => connected?,
         Err(_) => return Err(io::Error::new(ErrorKind::TimedOut, "no answer").into()),

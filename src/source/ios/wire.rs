@@ -13,8 +13,11 @@ use tokio::time::timeout;
 use super::bounds;
 use super::refused::broken;
 
-/// The longest answer that is taken, in bytes. All values of a device with all its domains are some ten thousand.
-const LONGEST: usize = 16 << 20;
+/// The longest answer that is taken, in bytes: a list of apps with what the store says of them has a few million.
+const LONGEST: u32 = 64 << 20;
+
+/// How much room is made at once, in bytes.
+const STEP: usize = 256 << 10;
 
 /// How long an answer may take.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -44,17 +47,31 @@ pub(super) async fn send(socket: &mut (impl AsyncWrite + Unpin), message: Dictio
 ///
 /// When the connection is broken, nothing comes, or what comes is none.
 pub(super) async fn receive(socket: &mut (impl AsyncRead + Unpin)) -> Result<Dictionary> {
-    let received = async {
-        let length = socket.read_u32().await? as usize;
-        if length > LONGEST {
-            return Err(io::Error::new(ErrorKind::InvalidData, format!("an answer of {length} bytes")));
-        }
-        let mut text = Vec::new();
-        socket.take(length as u64).read_to_end(&mut text).await?;
-        if text.len() < length { Err(ErrorKind::UnexpectedEof.into()) } else { Ok(text) }
-    };
-    let text = in_time(received).await?;
-    parse(&text)
+    parse(&in_time(frame(socket)).await?)
+}
+
+/// Waits for a dictionary for as long as it takes: of a service that has nothing to say for hours.
+///
+/// # Errors
+///
+/// When the connection is broken, or what comes is none.
+pub(super) async fn listen(socket: &mut (impl AsyncRead + Unpin)) -> Result<Dictionary> {
+    parse(&frame(socket).await.map_err(broken)?)
+}
+
+/// What comes next. Room is made only as bytes come.
+async fn frame(socket: &mut (impl AsyncRead + Unpin)) -> io::Result<Vec<u8>> {
+    let length = socket.read_u32().await?;
+    if length > LONGEST {
+        return Err(io::Error::new(ErrorKind::InvalidData, format!("an answer of {length} bytes")));
+    }
+    let mut bytes = Vec::new();
+    while bytes.len() < length as usize {
+        let have = bytes.len();
+        bytes.resize((length as usize).min(have + STEP), 0);
+        socket.read_exact(&mut bytes[have..]).await?;
+    }
+    Ok(bytes)
 }
 
 /// Reads a dictionary, XML or binary, within bounds.

@@ -16,6 +16,8 @@
 #![allow(unused_imports, reason = "each test file uses a part of this")]
 
 pub mod agent;
+mod archive;
+mod archived;
 pub mod around;
 pub mod cipher;
 pub mod content;

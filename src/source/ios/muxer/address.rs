@@ -5,8 +5,8 @@ use std::fmt;
 use std::io;
 use std::path::PathBuf;
 
+use super::super::way::Socket;
 use anyhow::{Result, anyhow};
-use idevice::IdeviceSocket;
 use tokio::net::{TcpStream, UnixStream};
 
 use crate::error::{Annotate, ExitCode};
@@ -64,7 +64,7 @@ impl Address {
     }
 
     /// Connects.
-    pub(super) async fn open(&self) -> io::Result<IdeviceSocket> {
+    pub(super) async fn open(&self) -> io::Result<Socket> {
         Ok(match self {
             Self::Unix(path) => Box::new(UnixStream::connect(path).await?),
             Self::Tcp(host, port) => {

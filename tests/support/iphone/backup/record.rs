@@ -1,7 +1,7 @@
 //! The record of one file in the manifest: an `MBFile`, archived by NSKeyedArchiver as a binary property list.
 
-use plist::{Dictionary, Uid, Value};
-
+use super::archive::Archive;
+use super::archived::{Archived, Object};
 use super::content::Sha1;
 use super::files::{Entry, Kind};
 
@@ -29,80 +29,88 @@ pub struct Record {
 impl Record {
     /// The record of an entry at `path`, whose body has this key and content of this SHA-1.
     pub fn archive(path: &str, entry: &Entry, key: Option<&[u8]>, digest: Option<&Sha1>) -> Vec<u8> {
-        let mut objects =
-            vec![Value::String("$null".to_owned()), Value::Boolean(false), Value::String(path.to_owned())];
-        let mut file = Dictionary::new();
-        let mut put = |name: &str, value: Value| file.insert(name.to_owned(), value);
-        put("Size", entry.size().into());
-        put("Mode", entry.mode.into());
-        put("LastModified", entry.mtime.into());
-        put("LastStatusChange", entry.mtime.into());
-        put("Birth", entry.birth.into());
-        put("InodeNumber", entry.inode.into());
-        put("UserID", entry.uid.into());
-        put("GroupID", entry.gid.into());
-        put("ProtectionClass", entry.class.into());
-        put("Flags", 0_u32.into());
-        put("RelativePath", uid(2));
-        let mut refer = |name: &str, value: Value, objects: &mut Vec<Value>| {
-            put(name, uid(objects.len()));
-            objects.push(value);
+        let mut archive = Archive::new();
+        // What `$objects` holds: nothing, the file, which is only known at the end, and its path.
+        let mut objects = vec![archive.text("$null"), 0, archive.text(path)];
+        let mut refer = |archive: &mut Archive, object: u8| {
+            objects.push(object);
+            archive.uid(u8::try_from(objects.len() - 1).expect("they are a few"))
         };
+        let inode = i64::try_from(entry.inode).expect("inodes are small numbers");
+        let size = i64::try_from(entry.size()).expect("files are not so large");
+        let mut file = vec![("RelativePath", archive.uid(2))];
+        for (name, number) in [
+            ("Size", size),
+            ("Mode", entry.mode.into()),
+            ("LastModified", entry.mtime),
+            ("LastStatusChange", entry.mtime),
+            ("Birth", entry.birth),
+            ("InodeNumber", inode),
+            ("UserID", entry.uid.into()),
+            ("GroupID", entry.gid.into()),
+            ("ProtectionClass", entry.class.into()),
+            ("Flags", 0),
+        ] {
+            file.push((name, archive.integer(number)));
+        }
         if let Some(digest) = digest {
-            refer("Digest", Value::Data(digest.to_vec()), &mut objects);
+            let digest = archive.data(digest);
+            file.push(("Digest", refer(&mut archive, digest)));
         }
         if let Kind::Link(target) = &entry.kind {
-            refer("Target", Value::String(target.clone()), &mut objects);
+            let target = archive.text(target);
+            file.push(("Target", refer(&mut archive, target)));
         }
         if let Some(key) = key {
-            let class_at = objects.len() + 1;
-            let data = [("NS.data".to_owned(), Value::Data(key.to_vec())), ("$class".to_owned(), uid(class_at))];
-            refer("EncryptionKey", Value::Dictionary(data.into_iter().collect()), &mut objects);
-            objects.push(class(&["NSMutableData", "NSData", "NSObject"]));
+            let class = class(&mut archive, &["NSMutableData", "NSData", "NSObject"]);
+            let (bytes, class) = (archive.data(key), refer(&mut archive, class));
+            let data = archive.dictionary(&[("NS.data", bytes), ("$class", class)]);
+            file.push(("EncryptionKey", refer(&mut archive, data)));
         }
-        refer("$class", class(&["MBFile", "NSObject"]), &mut objects);
-        objects[1] = Value::Dictionary(file);
-        let top = [("root".to_owned(), uid(1))].into_iter().collect();
-        let archive = [
-            ("$version".to_owned(), Value::Integer(100_000.into())),
-            ("$archiver".to_owned(), Value::String("NSKeyedArchiver".to_owned())),
-            ("$top".to_owned(), Value::Dictionary(top)),
-            ("$objects".to_owned(), Value::Array(objects)),
+        let class = class(&mut archive, &["MBFile", "NSObject"]);
+        file.push(("$class", refer(&mut archive, class)));
+        objects[1] = archive.dictionary(&file);
+        let root = archive.uid(1);
+        let entries = [
+            ("$version", archive.integer(100_000)),
+            ("$archiver", archive.text("NSKeyedArchiver")),
+            ("$top", archive.dictionary(&[("root", root)])),
+            ("$objects", archive.array(&objects)),
         ];
-        let mut bytes = Vec::new();
-        let archive = Value::Dictionary(archive.into_iter().collect());
-        archive.to_writer_binary(&mut bytes).expect("it is written to memory");
-        bytes
+        let root = archive.dictionary(&entries);
+        archive.finish(root)
     }
 
     /// Reads a record. `None`: it is none.
     pub fn read(bytes: &[u8]) -> Option<Self> {
-        let archive = Value::from_reader(std::io::Cursor::new(bytes)).ok()?.into_dictionary()?;
-        let objects = archive.get("$objects")?.as_array()?;
-        let object = |value: &Value| objects.get(usize::try_from(value.as_uid()?.get()).ok()?).cloned();
-        let file = object(archive.get("$top")?.as_dictionary()?.get("root")?)?.into_dictionary()?;
-        let number = |name: &str| file.get(name)?.as_unsigned_integer();
-        let key = file.get("EncryptionKey").and_then(object).and_then(Value::into_dictionary);
+        let archive = Archived::new(bytes)?;
+        let top = archive.root()?;
+        let objects = archive.get(top, "$objects")?;
+        let follow = |object: Object<'_>| match object {
+            Object::Uid(at) => archive.item(objects, at),
+            _ => None,
+        };
+        let file = follow(archive.get(archive.get(top, "$top")?, "root")?)?;
+        let number = |name: &str| archive.get(file, name)?.integer();
+        let unsigned = |name: &str| u64::try_from(number(name)?).ok();
+        let small = |name: &str| u32::try_from(number(name)?).ok();
+        let other = |name: &str| follow(archive.get(file, name)?);
+        let key = other("EncryptionKey").and_then(|key| Some(archive.get(key, "NS.data")?.data()?.to_vec()));
         Some(Self {
-            size: number("Size")?,
-            mtime: file.get("LastModified")?.as_signed_integer()?,
-            inode: number("InodeNumber")?,
-            mode: u32::try_from(number("Mode")?).ok()?,
-            class: u32::try_from(number("ProtectionClass")?).ok()?,
-            key: key.and_then(|key| Some(key.get("NS.data")?.as_data()?.to_vec())),
-            digest: file.get("Digest").and_then(object).and_then(|digest| digest.as_data()?.try_into().ok()),
-            target: file.get("Target").and_then(object).and_then(Value::into_string),
+            size: unsigned("Size")?,
+            mtime: number("LastModified")?,
+            inode: unsigned("InodeNumber")?,
+            mode: small("Mode")?,
+            class: small("ProtectionClass")?,
+            key,
+            digest: other("Digest").and_then(|digest| digest.data()?.try_into().ok()),
+            target: other("Target").and_then(Object::text),
         })
     }
 }
 
-fn uid(number: usize) -> Value {
-    Value::Uid(Uid::new(number as u64))
-}
-
-fn class(names: &[&str]) -> Value {
-    let classes = names.iter().map(|name| Value::String((*name).to_owned())).collect();
-    let class =
-        [("$classname".to_owned(), Value::String(names[0].to_owned())), ("$classes".to_owned(), Value::Array(classes))];
-    Value::Dictionary(class.into_iter().collect())
+fn class(archive: &mut Archive, names: &[&str]) -> u8 {
+    let classes: Vec<u8> = names.iter().map(|name| archive.text(name)).collect();
+    let (name, classes) = (archive.text(names[0]), archive.array(&classes));
+    archive.dictionary(&[("$classname", name), ("$classes", classes)])
 }
