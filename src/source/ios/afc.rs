@@ -3,10 +3,9 @@
 //! A packet is a header of 40 bytes, little-endian (magic, whole length, length without the payload, number, operation), arguments, and a payload
 //! (libimobiledevice: `src/afc.h`).
 
-use anyhow::{Context, Result, anyhow, ensure};
 use super::way::Socket;
+use anyhow::{Context, Result, anyhow, ensure};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-
 
 const MAGIC: u64 = u64::from_le_bytes(*b"CFA6LPAA");
 const HEADER: u64 = 40;

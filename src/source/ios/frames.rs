@@ -6,8 +6,8 @@
 
 use std::io;
 
-use anyhow::{Context, Result, anyhow, ensure};
 use super::way::Socket;
+use anyhow::{Context, Result, anyhow, ensure};
 use plist::{Dictionary, Value};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 

@@ -4,8 +4,8 @@
 
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
 use super::way::Socket;
+use anyhow::{Context, Result, bail};
 use plist::{Dictionary, Value};
 use tokio::io::AsyncReadExt;
 use tokio::task::JoinHandle;

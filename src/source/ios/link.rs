@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
 use super::way::Socket;
+use anyhow::{Context, Result};
 
 use super::lockdown::{Lockdown, Port};
 use super::record::Record;
@@ -66,8 +66,7 @@ impl Link {
         }
         let socket = self.way.to_service(port.number).await?;
         let limit = if is_quiet { FOREVER } else { self.patience.limit };
-        let watched: Socket =
-            Box::new(Watched::new(socket, Patience { name: self.patience.name.clone(), limit }));
+        let watched: Socket = Box::new(Watched::new(socket, Patience { name: self.patience.name.clone(), limit }));
         if port.is_encrypted { self.tls.wrap(watched).await } else { Ok(watched) }
     }
 }

@@ -2,8 +2,8 @@
 //!
 //! Source: libimobiledevice, src/lockdown.c. An answer with an `Error` is a [`Refused`]; what it means for people is in [`super::refused`].
 
-use anyhow::{Context, Result, bail};
 use super::way::Socket;
+use anyhow::{Context, Result, bail};
 use plist::{Dictionary, Value};
 
 use super::record::Record;

@@ -7,8 +7,8 @@ use std::io::{self, ErrorKind};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
-use anyhow::{Context, Error, Result, anyhow, bail};
 use super::way::Socket;
+use anyhow::{Context, Error, Result, anyhow, bail};
 use plist::{Dictionary, Value};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::timeout;

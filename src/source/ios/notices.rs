@@ -3,15 +3,15 @@
 //! The service (`com.apple.mobile.notification_proxy`) is listened to by a task of its own, since the device is silent elsewhere while it waits for its owner. A
 //! backup goes on without it.
 
-use anyhow::{Context, Result};
 use super::way::Socket;
+use anyhow::{Context, Result};
 use plist::{Dictionary, Value};
 use tokio::io::{ReadHalf, WriteHalf, split};
 use tokio::sync::mpsc::{Receiver, channel};
 use tokio::task::JoinHandle;
 
-use super::wire;
 use super::phone::{Escrow, Phone};
+use super::wire;
 
 const SERVICE: &str = "com.apple.mobile.notification_proxy";
 

@@ -5,8 +5,8 @@ use std::fmt;
 use std::io;
 use std::path::PathBuf;
 
-use anyhow::{Result, anyhow};
 use super::super::way::Socket;
+use anyhow::{Result, anyhow};
 use tokio::net::{TcpStream, UnixStream};
 
 use crate::error::{Annotate, ExitCode};
