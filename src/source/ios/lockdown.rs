@@ -3,17 +3,23 @@
 //! Source: libimobiledevice, src/lockdown.c. An answer with an `Error` is a [`Refused`]; what it means for people is in [`super::refused`].
 
 use super::way::Socket;
+use std::time::Duration;
+
 use anyhow::{Context, Result, bail};
 use plist::{Dictionary, Value};
+use tokio::time::timeout;
 
 use super::record::Record;
 use super::refused::Refused;
-use super::tls::{Impostor, Tls};
+use super::tls::{Impostor, KeysRefused, Tls};
 use super::wire;
-use crate::error::hinted;
+use crate::error::{hinted, is_caused_by};
 
 /// The name that we go by.
 pub(super) const LABEL: &str = "holdall";
+
+/// How long to listen to somebody who takes nothing any more.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// The version of the protocol that pairing is spoken in.
 pub(super) const PROTOCOL: &str = "2";
@@ -50,7 +56,11 @@ impl Lockdown {
         let socket = self.socket.as_mut().context("the connection to the device is closed")?;
         rest.insert("Label".to_owned(), LABEL.into());
         rest.insert("Request".to_owned(), request.into());
-        wire::send(socket, rest).await?;
+        if let Err(error) = wire::send(socket, rest).await {
+            // Who hangs up may have said why before.
+            let last = timeout(LAST_WORDS, wire::receive(socket)).await;
+            return Err(last.ok().and_then(Result::err).filter(is_caused_by::<KeysRefused>).unwrap_or(error));
+        }
         let answer = wire::receive(socket).await?;
         match answer.get("Error") {
             None => Ok(answer),
