@@ -6,6 +6,7 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use crate::desk::{Desk, PASSWORD, UDID, file, small, with};
+use crate::terminal::Terminal;
 use crate::{LISTED, assert_restored};
 
 fn encrypted() -> Value {
@@ -51,6 +52,25 @@ fn password_of_the_configuration_is_used() {
     let desk = Desk::configured(&source);
     desk.point(&encrypted());
     assert_eq!(desk.env.run(["ls", "-R", "ios.phone"]).code(0).stdout, LISTED);
+}
+
+#[test]
+fn somebody_at_a_terminal_is_asked_once() {
+    let desk = Desk::new();
+    desk.point(&encrypted());
+    desk.point(&encrypted());
+    let words = ["diff", "ios.phone@latest~1", "ios.phone"].map(str::to_owned);
+    let mut terminal = Terminal::start(&desk.env, &words);
+    terminal.type_at("Password of the encrypted backups of ios.phone: ", PASSWORD);
+    let (code, shown) = terminal.end();
+    assert_eq!(code, Some(0), "{shown}");
+    assert!(shown.contains("no difference"), "{shown}");
+    assert!(!shown.contains("bread"), "{shown}");
+    let mut terminal = Terminal::start(&desk.env, &words);
+    terminal.type_at("Password of the encrypted backups of ios.phone: ", "wrong");
+    let (code, shown) = terminal.end();
+    assert_eq!(code, Some(1), "{shown}");
+    assert!(shown.contains("the password of the encrypted backup is wrong"), "{shown}");
 }
 
 #[test]

@@ -7,6 +7,8 @@ mod hostile;
 mod phone;
 #[path = "../support/mod.rs"]
 mod support;
+#[path = "../ssh/terminal.rs"]
+mod terminal;
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;

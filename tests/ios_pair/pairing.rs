@@ -137,7 +137,7 @@ fn owner_who_takes_time_is_waited_for_and_told_what_to_do() {
     running
         .code(0)
         .stderr_has("Anna's iPhone is locked: unlock it. Waiting 2min for it.\n")
-        .stderr_has("Tap Trust on Anna's iPhone, and enter its passcode there. Waiting 1min 5")
+        .stderr_has("Tap Trust on Anna's iPhone, and enter its passcode there. Waiting 1min ")
         .stderr_has("Paired: ");
 }
 

@@ -29,6 +29,22 @@ fn phone_that_was_reset_has_to_be_paired_again() {
 }
 
 #[test]
+fn phone_that_refuses_our_keys_has_to_be_paired_again() {
+    let (phone, env) = paired(Settings::default());
+    phone.set(|state| {
+        for pairing in state.pairings.values_mut() {
+            (pairing.host, pairing.root) = (pairing.device.clone(), pairing.device.clone());
+        }
+    });
+    env.run(["check", "ios.phone"])
+        .code(1)
+        .stdout_has("the device refuses the keys of the pairing record: ")
+        .stdout_has(AGAIN);
+    env.run(["pair", "--usb"]).code(0).stderr_has("Paired: ");
+    env.run(["check", "ios.phone"]).code(0).stdout_has("ok      ios.phone: ready");
+}
+
+#[test]
 fn record_of_another_computer_or_of_another_phone_opens_nothing() {
     let (phone, env) = paired(Settings::default());
     let other = trusting(Settings { udid: "00008110-000A1B2C3D4E5F61".to_owned(), ..Settings::default() });

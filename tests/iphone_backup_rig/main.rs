@@ -6,5 +6,6 @@ mod support;
 mod clients;
 mod faults;
 mod folder;
-mod library;
+mod host;
 mod rig;
+mod service;

@@ -1,18 +1,18 @@
-//! A phone of which there is nothing but the service, and a host with a folder, which is the library that holdall uses.
+//! A phone of which there is nothing but the service, and a host with a folder.
 
 #![allow(clippy::unwrap_used, reason = "a helper of tests may end the test")]
 
 use std::fs;
+use std::io;
 use std::os::unix::net::UnixStream;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::thread;
 
-use idevice::mobilebackup2::{FsBackupDelegate, MobileBackup2Client, RestoreOptions};
-use idevice::{Idevice, IdeviceError, IdeviceService};
 use plist::{Dictionary, Value};
 
 use crate::folder::holds_everything;
+use crate::host::Host;
 use crate::support::iphone::backup::{Agent, Around, Files};
 
 pub const UDID: &str = "00008110-000A1B2C3D4E5F60";
@@ -58,7 +58,7 @@ pub struct Rig {
     folder: tempfile::TempDir,
 }
 
-pub type Ended = Result<Option<Dictionary>, IdeviceError>;
+pub type Ended = io::Result<Option<Dictionary>>;
 
 impl Rig {
     pub fn new(files: Files) -> Self {
@@ -69,62 +69,58 @@ impl Rig {
         self.folder.path().join(UDID)
     }
 
-    /// One connection, as a client of the library has it.
-    pub fn connect<T>(&self, act: impl AsyncFnOnce(&mut MobileBackup2Client, &Path) -> T) -> T {
+    /// One request on a connection of its own, of a host where so many bytes are free.
+    pub fn request<'a>(&self, free: u64, name: &str, rest: impl IntoIterator<Item = (&'a str, Value)>) -> Ended {
+        fs::create_dir_all(self.root()).unwrap();
         let (ours, theirs) = UnixStream::pair().unwrap();
         let (agent, around) = (self.agent.clone(), Arc::clone(&self.around));
         let phone = thread::spawn(move || {
             let mut stream = theirs;
             agent.serve(&mut stream, true, &*around)
         });
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-        let result = runtime.block_on(async {
-            ours.set_nonblocking(true).unwrap();
-            let mut idevice = Idevice::new(Box::new(tokio::net::UnixStream::from_std(ours).unwrap()), "rig");
-            idevice.set_udid(UDID);
-            let mut client = MobileBackup2Client::from_stream(idevice).await.unwrap();
-            let result = act(&mut client, self.folder.path()).await;
-            let _ = client.disconnect().await;
-            result
-        });
-        drop(runtime);
+        let mut host = Host::new(ours, self.folder.path(), free).unwrap();
+        let target = ("TargetIdentifier", Value::String(UDID.to_owned()));
+        let result = host.request(name, rest.into_iter().chain([target]));
+        if result.is_ok() {
+            // A phone that has left does not hear it.
+            let _ = host.disconnect();
+        }
+        drop(host);
+        // How it ended for the phone is in what it has seen.
         let _ = phone.join().unwrap();
         result
     }
 
-    pub fn try_backup(&self, full: bool) -> Ended {
-        fs::create_dir_all(self.root()).unwrap();
-        let options = Dictionary::from_iter([("ForceFullBackup".to_owned(), Value::Boolean(full))]);
-        self.connect(async |client, folder| {
-            client.backup_from_path(folder, None, Some(options), &FsBackupDelegate).await
-        })
+    pub fn try_backup(&self) -> Ended {
+        self.request(1 << 40, "Backup", [])
     }
 
     /// A backup that must succeed, and hold what the phone has.
+    #[track_caller]
     pub fn backup(&self) {
-        assert_eq!(code(&self.try_backup(false)), 0, "{:?}", self.agent.seen());
+        assert_eq!(code(&self.try_backup()), 0, "{:?}", self.agent.seen());
         holds_everything(&self.root(), &self.agent.files());
     }
 
     pub fn restore(&self, password: Option<&str>) -> Ended {
-        let mut options = RestoreOptions::new();
+        let mut options = Dictionary::new();
+        options.insert("RestorePreserveSettings".to_owned(), Value::Boolean(true));
         if let Some(password) = password {
-            options = options.with_password(password);
+            options.insert("Password".to_owned(), password.into());
         }
-        self.connect(async |client, folder| {
-            client.restore_from_path(folder, None, Some(options), &FsBackupDelegate).await
-        })
+        self.request(0, "Restore", [("Options", Value::Dictionary(options))])
     }
 }
 
 /// The code that a request ended with.
+#[track_caller]
 pub fn code(ended: &Ended) -> u64 {
     ended.as_ref().unwrap().as_ref().unwrap()["ErrorCode"].as_unsigned_integer().unwrap()
 }
 
 /// What a backup ended with, whatever that was.
 pub fn ended(rig: &Rig) -> Result<u64, String> {
-    match rig.try_backup(false) {
+    match rig.try_backup() {
         Ok(Some(answer)) => Ok(answer["ErrorCode"].as_unsigned_integer().unwrap()),
         Ok(None) => Err("disconnected".to_owned()),
         Err(error) => Err(error.to_string()),

@@ -19,7 +19,7 @@ use super::muxer::{Absent, Gone, Line, Listed, Muxer};
 use super::phone::{Found, Phone};
 use super::record::Record;
 use super::refused::Refused;
-use super::tls::{Impostor, Tls};
+use super::tls::{Impostor, KeysRefused, Tls};
 use super::watched::Patience;
 use super::way::{LOCKDOWN_PORT, Way};
 use crate::config::{Connect, IosConfig};
@@ -243,7 +243,7 @@ impl Search<'_> {
             let context = format!("open a session with {} {way}", self.config.udid);
             let is_answer = Refused::code(&error).is_some()
                 || is_caused_by::<Impostor>(&error)
-                || is_caused_by::<rustls::Error>(&error);
+                || is_caused_by::<KeysRefused>(&error);
             return Err(match is_answer {
                 true if is_anybody && is_meant.is_none() => Obstacle::Other,
                 true => Obstacle::Refused(error.context(context)),
@@ -298,7 +298,7 @@ impl Search<'_> {
 
 /// Whether another pairing record might do.
 fn is_of_record(error: &Error) -> bool {
-    Refused::is(error, "InvalidHostID") || is_caused_by::<Impostor>(error) || is_caused_by::<rustls::Error>(error)
+    Refused::is(error, "InvalidHostID") || is_caused_by::<Impostor>(error) || is_caused_by::<KeysRefused>(error)
 }
 
 /// An error that is told again.

@@ -28,6 +28,9 @@ mod tests;
 const MAGIC: &[u8] = b"SQLite format 3\0";
 const HEADER: usize = 100;
 
+/// The largest that is read, in bytes: a device with a million files has one of about a gigabyte.
+const LARGEST: u64 = 16 << 30;
+
 /// The most bytes of a domain and of a path; a device has paths of 1,024.
 const LONGEST_NAME: usize = 8192;
 
@@ -90,6 +93,7 @@ impl Manifest {
     }
 
     fn open(content: &mut dyn Read, size: u64, keys: Option<&Keys>) -> Result<Self> {
+        ensure!(size <= LARGEST, "it has {size} bytes, more than any device makes it");
         let directory = locate::cache_dir().filter(|directory| std::fs::create_dir_all(directory).is_ok());
         let directory = directory.unwrap_or_else(std::env::temp_dir);
         let doing = || format!("make a file in {}", directory.display());

@@ -20,11 +20,11 @@ use super::pairing::{Answer, Proposal};
 use super::phone::{Found, Phone};
 use super::record::Record;
 use super::refused::Refused;
-use super::tls::Tls;
+use super::tls::{KeysRefused, Tls};
 use super::watched::Patience;
 use super::way::Way;
 use crate::config::{Connect, IosConfig, SourceCommon};
-use crate::error::{chain, hinted};
+use crate::error::{chain, hinted, is_caused_by};
 
 /// The domain of lockdownd with the switch for connections over the network, and the switch. Source: pymobiledevice3, lockdown.py.
 const WIRELESS: (&str, &str) = ("com.apple.mobile.wireless_lockdown", "EnableWifiConnections");
@@ -66,9 +66,10 @@ pub enum Waiting {
     Unlock,
 }
 
-/// Waits for a person, for so long.
+/// Waits for a person, for so long since it was told first.
 struct Wait<'t> {
-    end: Instant,
+    patience: Duration,
+    end: Option<Instant>,
     tell: &'t mut dyn FnMut(Waiting, Duration),
 }
 
@@ -79,7 +80,8 @@ impl Wait<'_> {
     ///
     /// When it has taken too long.
     async fn for_a_moment(&mut self, what: Waiting) -> Result<()> {
-        let left = self.end.saturating_duration_since(Instant::now());
+        let end = *self.end.get_or_insert_with(|| Instant::now() + self.patience);
+        let left = end.saturating_duration_since(Instant::now());
         if left.is_zero() {
             return Err(Refused::explained(match what {
                 Waiting::Trust => "PairingDialogResponsePending",
@@ -197,7 +199,7 @@ impl Host {
         patience: Duration,
         waiting: &mut dyn FnMut(Waiting, Duration),
     ) -> Result<Paired> {
-        let mut wait = Wait { end: Instant::now() + patience, tell: waiting };
+        let mut wait = Wait { patience, end: None, tell: waiting };
         self.runtime.block_on(async {
             let known = self.known(device, credentials, &mut wait).await;
             if let Some(paired) = known.with_context(|| format!("ask {} whether it is paired", shown(device)))? {
@@ -230,7 +232,7 @@ impl Host {
                     }
                     return Ok(Some(Paired { phone, was_paired: true, not_shared: None }));
                 }
-                Err(error) if Refused::is(&error, "InvalidHostID") => {}
+                Err(error) if Refused::is(&error, "InvalidHostID") || is_caused_by::<KeysRefused>(&error) => {}
                 Err(error) => return Err(error),
             }
         }

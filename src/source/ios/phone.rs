@@ -65,8 +65,13 @@ impl Phone {
         let name = name.as_ref().and_then(Value::as_string).unwrap_or("the device").to_owned();
         link.patience.name = crate::output::printable(name.as_ref());
         let heartbeat = match link.way.is_wireless() {
-            true => Some(Heartbeat::start(&link).await?),
-            false => None,
+            true => Heartbeat::start(&link).await.map(Some),
+            false => Ok(None),
+        };
+        let heartbeat = match heartbeat {
+            // One that has no such service does not wait for it.
+            Err(error) if Refused::is(&error, "InvalidService") => None,
+            other => other?,
         };
         Ok(Self { udid, name, link, lockdown: Some(lockdown), _heartbeat: heartbeat })
     }

@@ -125,7 +125,7 @@ pub(super) fn broken(error: std::io::Error) -> Error {
             "Was it unplugged, or out of reach? Run this again when it is back.",
         );
     }
-    error.into()
+    super::tls::told(&error).unwrap_or_else(|| error.into())
 }
 
 #[cfg(test)]

@@ -4,20 +4,26 @@
 //! another one for the same key, and the handshake must be signed with the key. Other clients accept any certificate and any signature, and whoever is in the network then
 //! gets the escrow bag, and the last backup.
 
+use std::io::{self, ErrorKind};
 use std::sync::Arc;
+use std::time::Duration;
 
-use super::way::Socket;
-use anyhow::{Context, Error, Result};
+use anyhow::{Context, Error, Result, anyhow};
 use rustls::client::Resumption;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
-use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, SignatureScheme};
+use rustls::{AlertDescription, CertificateError, ClientConfig, DigitallySignedStruct, SignatureScheme};
+use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
 use super::record::Record;
+use super::way::Socket;
 use crate::error::hinted;
+
+/// How long the device may take to show who it is.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Somebody answers who is not the device of the record.
 #[derive(Debug, thiserror::Error)]
@@ -57,9 +63,10 @@ impl Tls {
     /// [`Impostor`] when the other side is not the device of the record; else when it breaks off.
     pub(super) async fn wrap(&self, socket: Socket) -> Result<Socket> {
         let name = ServerName::try_from("Device").context("set up TLS")?;
-        match self.0.connect(name, socket).await {
-            Ok(stream) => Ok(Box::new(stream)),
-            Err(error) => Err(explain(error)),
+        match timeout(PATIENCE, self.0.connect(name, socket)).await {
+            Ok(Ok(stream)) => Ok(Box::new(stream)),
+            Ok(Err(error)) => Err(explain(error)),
+            Err(_) => Err(explain(io::Error::new(ErrorKind::TimedOut, "no answer within a minute"))),
         }
     }
 }
@@ -70,20 +77,33 @@ impl std::fmt::Debug for Tls {
     }
 }
 
-fn explain(error: std::io::Error) -> Error {
-    let of_tls = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
-    match of_tls {
-        Some(rustls::Error::InvalidCertificate(_)) => hinted(
+/// The device does not accept the keys of the record.
+#[derive(Debug, thiserror::Error)]
+#[error("the device refuses the keys of the pairing record: {0:?}")]
+pub(super) struct KeysRefused(AlertDescription);
+
+fn explain(error: io::Error) -> Error {
+    told(&error).unwrap_or_else(|| Error::new(error).context("open an encrypted connection to the device"))
+}
+
+/// What an error of TLS means for people, if it is one. In TLS 1.3 our keys are refused only when the first answer is read.
+pub(super) fn told(error: &io::Error) -> Option<Error> {
+    let of_tls = error.get_ref()?.downcast_ref::<rustls::Error>()?;
+    Some(match of_tls {
+        rustls::Error::InvalidCertificate(_) => hinted(
             Impostor,
-            "Nothing was sent to it. If the device was set up anew, unplug what else is there and run `holdall pair` with it on USB; else somebody in the network \
+            "Nothing was sent to it. If the device was set up anew: `holdall pair --remove UDID`, and then `holdall pair` with it on USB. Else somebody in the network \
              pretends to be it.",
         ),
-        Some(rustls::Error::AlertReceived(_)) => hinted(
-            Error::new(error).context("the device refuses the keys of the pairing record"),
-            "Run `holdall pair` with the device on USB.",
+        rustls::Error::AlertReceived(AlertDescription::ProtocolVersion) | rustls::Error::PeerIncompatible(_) => hinted(
+            anyhow!("the device and holdall have no version of TLS in common: {of_tls}"),
+            "Its system is too old: TLS 1.2 is asked for.",
         ),
-        _ => Error::new(error).context("open an encrypted connection to the device"),
-    }
+        rustls::Error::AlertReceived(alert) => {
+            hinted(KeysRefused(*alert), "Run `holdall pair` with the device on USB.")
+        }
+        _ => anyhow!("the encrypted connection to the device is broken: {of_tls}"),
+    })
 }
 
 /// Accepts one key.

@@ -135,6 +135,9 @@ fn what_is_no_whole_database_says_so() {
     assert_eq!(error(&whole[..20]), "read Manifest.db: it is cut short");
     let expected = format!("read Manifest.db: it is cut short: 4096 of {} bytes", whole.len());
     assert_eq!(error(&whole[..4096]), expected);
+    let mut huge = &whole[..];
+    let told = Manifest::read(&mut huge, u64::MAX, None).unwrap_err();
+    assert!(chain(&told).contains("more than any device makes it"), "{told:#}");
     let mut short = &whole[..];
     let longer = whole.len() as u64 + 1;
     let error = Manifest::read(&mut short, longer, None).unwrap_err();

@@ -1,13 +1,9 @@
-//! Backups and restores with the library that holdall uses, straight on the service.
+//! Backups, restores and passwords, straight on the service.
 #![allow(clippy::unwrap_used, reason = "a helper of tests may end the test")]
 
 use std::fs;
-use std::io::{Read, Write};
-use std::path::Path;
-use std::pin::Pin;
 
-use idevice::IdeviceError;
-use idevice::mobilebackup2::{BackupDelegate, DirEntryInfo, FsBackupDelegate};
+use plist::Value;
 
 use crate::folder::place;
 use crate::rig::{Rig, code};
@@ -67,63 +63,11 @@ fn a_restore_brings_back_what_was_backed_up() {
     assert_eq!(code(&rig.restore(None)), 211);
 }
 
-/// A host that has little room.
-struct Little(u64);
-
-type Later<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
-type Outcome<T> = Result<T, IdeviceError>;
-
-impl BackupDelegate for Little {
-    fn get_free_disk_space(&self, _: &Path) -> u64 {
-        self.0
-    }
-
-    fn open_file_read<'a>(&'a self, path: &'a Path) -> Later<'a, Outcome<Box<dyn Read + Send>>> {
-        FsBackupDelegate.open_file_read(path)
-    }
-
-    fn create_file_write<'a>(&'a self, path: &'a Path) -> Later<'a, Outcome<Box<dyn Write + Send>>> {
-        FsBackupDelegate.create_file_write(path)
-    }
-
-    fn create_dir_all<'a>(&'a self, path: &'a Path) -> Later<'a, Outcome<()>> {
-        FsBackupDelegate.create_dir_all(path)
-    }
-
-    fn remove<'a>(&'a self, path: &'a Path) -> Later<'a, Outcome<()>> {
-        FsBackupDelegate.remove(path)
-    }
-
-    fn rename<'a>(&'a self, from: &'a Path, to: &'a Path) -> Later<'a, Outcome<()>> {
-        FsBackupDelegate.rename(from, to)
-    }
-
-    fn copy<'a>(&'a self, from: &'a Path, to: &'a Path) -> Later<'a, Outcome<()>> {
-        FsBackupDelegate.copy(from, to)
-    }
-
-    fn exists<'a>(&'a self, path: &'a Path) -> Later<'a, bool> {
-        FsBackupDelegate.exists(path)
-    }
-
-    fn is_dir<'a>(&'a self, path: &'a Path) -> Later<'a, bool> {
-        FsBackupDelegate.is_dir(path)
-    }
-
-    fn list_dir<'a>(&'a self, path: &'a Path) -> Later<'a, Outcome<Vec<DirEntryInfo>>> {
-        FsBackupDelegate.list_dir(path)
-    }
-}
-
 #[test]
 fn a_host_without_room_is_asked_to_purge_and_then_refused() {
     let rig = Rig::new(Files::typical(9));
     let needed = rig.agent.files().size() + (128 << 20);
-    fs::create_dir_all(rig.root()).unwrap();
-    let with = |free: u64| {
-        let delegate = Little(free);
-        code(&rig.connect(async |client, folder| client.backup_from_path(folder, None, None, &delegate).await))
-    };
+    let with = |free: u64| code(&rig.request(free, "Backup", []));
     assert_eq!(with(needed), 105);
     let seen = rig.agent.seen();
     assert_eq!((seen.messages["DLMessagePurgeDiskSpace"], &*seen.free), (1, &[Some(needed)][..]));
@@ -136,7 +80,7 @@ fn encrypted_backups_come_back_with_their_password_only() {
         let rig = Rig::new(Files::typical(10));
         rig.agent.set(|settings| settings.keys_of_empty = keys_of_empty);
         rig.agent.set_password(Some("secret"));
-        assert_eq!(code(&rig.try_backup(false)), 0);
+        assert_eq!(code(&rig.try_backup()), 0);
         let body = rig.root().join(place("HomeDomain", "Library/Preferences/empty.plist"));
         assert_eq!(fs::read(body).unwrap().len(), if keys_of_empty { 16 } else { 0 });
         let content = rig.agent.files().get("HomeDomain", "Library/SMS/sms.db").unwrap().content().unwrap().bytes();
@@ -150,12 +94,12 @@ fn encrypted_backups_come_back_with_their_password_only() {
         assert_eq!(rig.agent.restored().unwrap().differences(&rig.agent.files()), Vec::<String>::new());
 
         rig.agent.forget();
-        assert_eq!(code(&rig.try_backup(false)), 0);
+        assert_eq!(code(&rig.try_backup()), 0);
         let seen = rig.agent.seen();
         assert_eq!((seen.full, seen.sent.len()), (Some(false), 0));
         // Other keys: what the host has is of no use, and is taken away with the rest.
         rig.agent.set_password(Some("secret"));
-        assert_eq!(code(&rig.try_backup(false)), 0);
+        assert_eq!(code(&rig.try_backup()), 0);
         assert_eq!(rig.agent.seen().full, Some(true));
         assert_eq!(code(&rig.restore(Some("secret"))), 0);
     }
@@ -165,8 +109,8 @@ fn encrypted_backups_come_back_with_their_password_only() {
 fn requests_that_phones_do_not_know_or_refuse_change_nothing() {
     let rig = Rig::new(Files::typical(11));
     rig.backup();
-    let _ = rig.connect(async |client, folder| client.erase_device_from_path(folder, &FsBackupDelegate).await);
-    let _ = rig.connect(async |client, folder| client.unback_from_path(folder, None, None, &FsBackupDelegate).await);
+    assert_eq!(code(&rig.request(0, "EraseDevice", [])), 1);
+    assert!(rig.request(0, "Unback", []).is_err());
     let ends = rig.agent.seen().ends;
     assert_eq!(ends[1], Ok((1, "This phone does not erase itself (MBErrorDomain/1)".to_owned())));
     assert!(ends[2].is_err(), "{ends:?}");
@@ -177,12 +121,9 @@ fn requests_that_phones_do_not_know_or_refuse_change_nothing() {
 fn the_password_is_changed_by_who_knows_the_old_one() {
     let rig = Rig::new(Files::typical(12));
     let change = |old: Option<&str>, new: Option<&str>| {
-        let result = rig.connect(async |client, folder| {
-            client.change_password_from_path(folder, old, new, &FsBackupDelegate).await
-        });
-        // The library knows nothing of the answer.
-        result.unwrap();
-        rig.agent.seen().ends.last().unwrap().as_ref().unwrap().0
+        let words = [("OldPassword", old), ("NewPassword", new)];
+        let words = words.into_iter().filter_map(|(name, word)| Some((name, Value::String(word?.to_owned()))));
+        code(&rig.request(0, "ChangePassword", words))
     };
     assert_eq!((change(Some("a"), Some("b")), rig.agent.will_encrypt()), (207, false));
     assert_eq!((change(None, Some("a")), rig.agent.will_encrypt()), (0, true));
