@@ -153,7 +153,7 @@ fn phone_that_does_not_finish_has_made_no_backup() {
     let rig = Rig::new(Settings::default());
     rig.once(Faults { unfinished: true, ..Faults::default() });
     let (error, _) = rig.failed();
-    assert!(error.contains("did not finish it") && error.contains("\"uploading\""), "{error}");
+    assert!(error.contains("did not finish it: the device left it in the state"), "{error}");
     rig.once(Faults { leaves: true, ..Faults::default() });
     let (error, _) = rig.failed();
     assert!(error.contains("broke off without saying why"), "{error}");

@@ -166,6 +166,11 @@ impl Overlay {
         udid.clone_into(&mut self.called);
     }
 
+    /// Whether it is that of a point, which stays as it is.
+    pub(super) fn is_of_point(&self) -> bool {
+        self.previous.is_some()
+    }
+
     /// Where what comes is staged.
     pub(super) fn staging(&mut self) -> &mut Staging {
         &mut self.staging

@@ -209,6 +209,10 @@ impl Serve<'_> {
     fn copy(&mut self, message: &Message) -> Result<Answer> {
         let from = self.place(message.text(1).unwrap_or_default())?;
         let to = self.place(message.text(2).unwrap_or_default())?;
+        // A device may want a copy of its backup beside it before it takes it back: the point is one, and stays whatever becomes of the session.
+        if from == Ok(Place::Top) && to == Err(Refused::unknown()) && self.folder.is_of_point() {
+            return Ok(Answer::default());
+        }
         Ok(answer(from.and_then(|from| self.folder.copy(&from, &to?))))
     }
 
