@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Error, Result};
 use serde::Serialize;
 
 /// Standard output, as text or as JSON.
@@ -30,13 +30,13 @@ impl Output {
 
     /// Prints bytes as they are.
     pub fn bytes(&self, bytes: &[u8]) -> Result<()> {
-        let mut stdout = io::stdout().lock();
+        let mut stdout = Stdout(io::stdout().lock());
         stdout.write_all(bytes).and_then(|()| stdout.flush()).context("write to standard output")
     }
 
     /// Standard output itself, for streams.
     pub fn writer(&self) -> impl Write {
-        io::BufWriter::with_capacity(1 << 17, io::stdout().lock())
+        io::BufWriter::with_capacity(1 << 17, Stdout(io::stdout().lock()))
     }
 
     /// Prints a table: columns as wide as their widest cell, two blanks between, no trailing blanks.
@@ -44,6 +44,41 @@ impl Output {
     /// Columns whose header starts with `>` are aligned right.
     pub fn table(&self, headers: &[&str], rows: &[Vec<String>]) -> Result<()> {
         self.bytes(table(headers, rows).as_bytes())
+    }
+}
+
+/// Whoever reads standard output has gone: `holdall list | head`. Inside of the [`io::Error`], so that no other pipe that broke is taken for it.
+#[derive(Debug, thiserror::Error)]
+#[error("nobody reads standard output any more")]
+pub struct ReaderGone;
+
+impl ReaderGone {
+    /// Whether it is the cause of an error.
+    pub fn is_behind(error: &Error) -> bool {
+        let is_it = |error: &io::Error| error.get_ref().is_some_and(|inner| inner.is::<Self>());
+        error.chain().any(|cause| cause.downcast_ref::<io::Error>().is_some_and(is_it))
+    }
+}
+
+/// Standard output, whose errors say that they are its.
+struct Stdout(io::StdoutLock<'static>);
+
+impl Stdout {
+    fn told<T>(result: io::Result<T>) -> io::Result<T> {
+        result.map_err(|error| match error.kind() {
+            io::ErrorKind::BrokenPipe => io::Error::new(io::ErrorKind::BrokenPipe, ReaderGone),
+            _ => error,
+        })
+    }
+}
+
+impl Write for Stdout {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        Self::told(self.0.write(bytes))
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Self::told(self.0.flush())
     }
 }
 
@@ -106,6 +141,16 @@ mod tests {
     fn columns_are_as_wide_as_their_widest_cell() {
         let rows = vec![vec!["a".into(), "10".into()], vec!["long name".into(), "7".into()]];
         assert_eq!(table(&["name", ">size"], &rows), "name       size\na            10\nlong name     7\n");
+    }
+
+    #[test]
+    fn pipe_of_somebody_else_that_broke_is_no_reader_that_has_gone() {
+        let broken = || io::Error::from(io::ErrorKind::BrokenPipe);
+        let told = Stdout::told::<()>(Err(broken())).context("write to standard output").unwrap_err();
+        assert!(ReaderGone::is_behind(&told));
+        assert!(!ReaderGone::is_behind(&Error::new(broken()).context("send a message to the device")));
+        let full = Stdout::told::<()>(Err(io::ErrorKind::StorageFull.into())).unwrap_err();
+        assert!(!ReaderGone::is_behind(&full.into()));
     }
 
     #[test]

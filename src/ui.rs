@@ -18,7 +18,7 @@ use crate::cli::{Command, Global};
 use crate::error::{self, ExitCode};
 use crate::logging;
 use crate::monitor::{Monitor, Silent, Task, Unit};
-use crate::output::Output;
+use crate::output::{Output, ReaderGone};
 use crate::quantity::{show_bytes, show_duration};
 use crate::report::json;
 
@@ -53,10 +53,7 @@ fn is_capable_terminal() -> bool {
 
 /// Prints an error with its causes and hints, and returns the code to end with.
 pub fn print_error(error: &Error) -> ExitCode {
-    let is_closed_pipe = |cause: &(dyn std::error::Error + 'static)| {
-        cause.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
-    };
-    if error.chain().any(is_closed_pipe) {
+    if ReaderGone::is_behind(error) {
         // `holdall list | head`: the reader has what it wanted.
         return ExitCode::Done;
     }

@@ -9,3 +9,4 @@ mod rig;
 mod support;
 mod unwell;
 mod whole;
+mod wireless;

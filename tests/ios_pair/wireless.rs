@@ -67,7 +67,9 @@ fn air_that_is_dead_for_a_while_is_outlived_or_told_as_away() {
 
 #[test]
 fn phone_is_found_among_others_by_multicast_dns() {
-    let (phone, env, address) = far(Settings::default());
+    // What is announced is heard by all tests at the same time: no other phone is called so.
+    let udid = "00008110-0000000000000A01";
+    let (phone, env, address) = far(Settings { udid: udid.to_owned(), ..Settings::default() });
     let (other, _there, elsewhere) =
         far(Settings { udid: "00008110-000A1B2C3D4E5F61".to_owned(), ..Settings::default() });
     let nobody = SocketAddr::from(([127, 0, 0, 1], 1));
@@ -76,7 +78,7 @@ fn phone_is_found_among_others_by_multicast_dns() {
         announce(elsewhere, "00:00:00:00:00:02@fe80::2"),
         announce(address, "00:00:00:00:00:03@fe80::3"),
     ];
-    configure(&env, "connect = \"network\"");
+    env.configure(&format!("[ios.phone]\nudid = \"{udid}\"\nconnect = \"network\"\n"));
     env.run(["check", "ios.phone"]).code(0).stdout_has(", Wi-Fi, paired, ");
     // The other one was asked who it is, and nothing else.
     let asked: Vec<_> = other

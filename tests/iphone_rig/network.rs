@@ -9,7 +9,9 @@ use super::support::iphone::{Phone, Settings};
 
 #[test]
 fn a_phone_that_announces_itself_is_found_and_is_gone_when_it_ends() {
-    let phone = Phone::start(Settings { wifi: true, ..Settings::default() });
+    // What is announced is heard by all tests at the same time: no other phone is called so.
+    let udid = "00008110-0000000000000A02".to_owned();
+    let phone = Phone::start(Settings { udid, wifi: true, ..Settings::default() });
     let address = phone.lockdown().unwrap();
     let announced = phone.announce();
     let daemon = ServiceDaemon::new().unwrap();

@@ -182,20 +182,22 @@ struct Session<'s> {
 impl Session<'_> {
     async fn run(self, arrived: &mut dyn FnMut(&Arc<Staged>) -> Result<()>) -> Result<Circumstances> {
         let Self { phone, folder, is_full, name, item, monitor } = self;
+        // Before it has sent anything, one that goes away is away.
+        let early = |error| refusal::broken(error, Circumstances::default(), name, false);
         let may_prompt = session::may_prompt(phone).await;
         let mut notices = session::listen(phone).await;
-        let mut afc = Afc::new(phone.service("com.apple.afc", Escrow::Without).await?);
-        let info = info::gather(phone, &mut afc).await.context("ask the device about itself")?;
-        let lock = SyncLock::take(afc, &mut notices).await?;
+        let mut afc = Afc::new(phone.service("com.apple.afc", Escrow::Without).await.map_err(early)?);
+        let info = info::gather(phone, &mut afc).await.context("ask the device about itself").map_err(early)?;
+        let lock = SyncLock::take(afc, &mut notices).await.map_err(early)?;
         let result = async {
-            let mut wire = session::service(phone).await.map_err(|error| away_if_locked(error, name))?;
+            let mut wire = session::service(phone).await.map_err(|error| early(away_if_locked(error, name)))?;
             let info = folder.staging().keep(&info).context("write Info.plist to the staging directory")?;
             let place = Place::Named("Info.plist".into());
             folder
                 .put(&place, Stowed::new(info))
                 .map_err(|refused| anyhow!(refused.text))
                 .context("keep Info.plist")?;
-            wire.request("Backup", request(phone.udid(), is_full)).await?;
+            wire.request("Backup", request(phone.udid(), is_full)).await.map_err(early)?;
             let say = |plea| match plea {
                 Plea::Passcode => monitor.say(&format!("Enter the passcode on {name}.")),
                 Plea::Look => monitor.say(&format!("{name} is silent: if it asks for its passcode, enter it.")),

@@ -3,21 +3,25 @@
 //! A device believes its manifest and not our disk: what is missing here it never sends again by itself. So what the manifest names is looked for in the folder,
 //! each with its size, before a point counts as whole, and again before the next backup is based on it.
 
+use std::io::Read;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
 use plist::Value;
 
 use super::bounds;
-use super::decrypt;
+use super::decrypt::{self, Decipher};
 use super::keybag::{Keys, is_encrypted};
 use super::manifest::{Damaged, Kind, Manifest, Record};
-use super::overlay::Overlay;
+use super::overlay::{Overlay, Stowed};
 use crate::error::chain;
 use crate::source::{Problem, Severity};
 
 /// How long the small files that are about all others may be, in bytes.
 pub(super) const MOST_PLIST: u64 = 64 << 20;
+
+/// How much of a database is looked at, in bytes.
+const HEAD: u64 = 112;
 
 /// How many problems are kept by name; there is one for the others.
 const KEPT: usize = 1000;
@@ -77,7 +81,7 @@ pub(super) fn check(folder: &Overlay, password: Password<'_>) -> Result<Checked>
     let mut lacking = Lacking::default();
     manifest.each(&mut |record| {
         match record {
-            Ok(record) if record.kind == Kind::File => lacking.compare(folder, &record),
+            Ok(record) if record.kind == Kind::File => lacking.compare(folder, &record, keys.as_ref()),
             Ok(_) => {}
             Err(damaged) => lacking.damaged(&damaged),
         }
@@ -93,11 +97,22 @@ struct Lacking {
 }
 
 impl Lacking {
-    fn compare(&mut self, folder: &Overlay, record: &Record) {
-        let size = record.file.size;
+    fn compare(&mut self, folder: &Overlay, record: &Record, keys: Option<&Keys>) {
+        let (size, is_enciphered) = (record.file.size, record.file.key.is_some());
         let error = match folder.body(&record.id) {
             None => "the device did not send it".to_owned(),
-            Some(body) if is_right(body.size(), size, record.file.key.is_some()) => return,
+            Some(body) if is_right(body.size(), size, is_enciphered) => return,
+            Some(body)
+                if database_size(folder, body, record, keys)
+                    .is_some_and(|size| is_right(body.size(), size, is_enciphered)) =>
+            {
+                tracing::debug!(
+                    "{}/{} is a whole database, and not as long as the device says",
+                    record.domain,
+                    record.path
+                );
+                return;
+            }
             Some(body) => format!("the device sent {} bytes, and says that it has {size}", body.size()),
         };
         self.add(place(&record.domain, &record.path), error);
@@ -131,6 +146,31 @@ fn place(domain: &str, path: &str) -> PathBuf {
     PathBuf::from(format!("/{domain}/{path}"))
 }
 
+/// How long a database of SQLite is by what it says itself; `None` when it is none, or its beginning cannot be read.
+///
+/// Devices write down the size of a database that is in use as it was at another moment than that of its content: what is sent is whole, and differs from the manifest in nearly
+/// every backup (iphone_backup_decrypt, `utils.py`).
+fn database_size(folder: &Overlay, body: &Stowed, record: &Record, keys: Option<&Keys>) -> Option<u64> {
+    // As much of the header as tells, in whole blocks of the cipher.
+    let mut head = Vec::with_capacity(HEAD as usize);
+    folder.read(body).ok()?.take(HEAD).read_to_end(&mut head).ok()?;
+    if let Some(key) = &record.file.key {
+        head = Decipher::new(&keys?.key(key).ok()?).and_then(|mut decipher| decipher.push(&head)).ok()?;
+    }
+    size_in_header(&head)
+}
+
+/// The size of a database by its header: that of a page, and how many there are (SQLite, "Database File Format", 1.3).
+fn size_in_header(head: &[u8]) -> Option<u64> {
+    let rest = head.strip_prefix(b"SQLite format 3\0")?;
+    let page = match u16::from_be_bytes(*rest.first_chunk()?) {
+        1 => 1 << 16,
+        page => u64::from(page),
+    };
+    let pages = u32::from_be_bytes(*rest.get(12..)?.first_chunk()?);
+    (pages > 0).then(|| page * u64::from(pages))
+}
+
 /// Whether a content is as long as the manifest says. Enciphered, it is filled up to whole blocks of the cipher.
 fn is_right(have: u64, size: u64, is_enciphered: bool) -> bool {
     if !is_enciphered {
@@ -145,6 +185,22 @@ fn is_right(have: u64, size: u64, is_enciphered: bool) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn database_says_itself_how_long_it_is() {
+        let header = |page: u16, pages: u32| {
+            let mut header = b"SQLite format 3\0".to_vec();
+            header.extend(page.to_be_bytes());
+            header.extend([0; 10]);
+            header.extend(pages.to_be_bytes());
+            header
+        };
+        assert_eq!(size_in_header(&header(4096, 3)), Some(12_288));
+        assert_eq!(size_in_header(&header(1, 2)), Some(131_072));
+        assert_eq!(size_in_header(&header(4096, 0)), None);
+        assert_eq!(size_in_header(&header(4096, 3)[..30]), None);
+        assert_eq!(size_in_header(b"another file, which is long enough"), None);
+    }
 
     #[test]
     fn enciphered_content_is_filled_up_to_blocks() {

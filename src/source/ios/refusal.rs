@@ -200,6 +200,7 @@ pub(super) fn broken(error: Error, circumstances: Circumstances, name: &str, has
     };
     if error.chain().any(is_gone) {
         if !has_sent {
+            tracing::debug!("{name} went away: {error:#}");
             return Error::new(Away(format!("{name} went away before it sent anything")));
         }
         let hint = "Connect it again, and run the backup again: it goes on from the newest point.";
