@@ -49,15 +49,13 @@ pub(super) fn open(ios: &Ios, item: &Item, options: &OpenOptions<'_>, monitor: &
     let directory = staging::place(&ios.config, &item.id)?;
     let password = ios.password();
     let password = password.as_deref().map_err(String::as_str);
+    let (mut folder, full) = base(ios, options, &directory, password)?;
     if options.dry_run {
-        let folder = base(ios, options, &directory, password)?;
-        let (folder, full) = folder;
         let kind =
             full.map_or_else(|| "the rest is as in the newest point".to_owned(), |why| format!("all of it: {why}"));
         monitor.say(&format!("{name} would be asked for a backup; {kind}"));
         return Ok(Box::new(Backup::new(folder, Vec::new())));
     }
-    let (mut folder, full) = base(ios, options, &directory, password)?;
     folder.call(phone.udid());
     if let Some(why) = &full {
         monitor.say(&format!("{}: full backup: {why}", item.id));

@@ -4,18 +4,18 @@
 //! read before it is wanted. Owners are left out: they are accounts of the device, and nobody's here.
 
 use std::ffi::{OsStr, OsString};
-use std::io::{self, Read};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context, Result, bail, ensure};
-use bytes::{Buf, Bytes};
 
+use super::complete::MOST_PLIST;
 use super::decrypt::{BLOCK, Decipher, Key};
 use super::keybag::{self, Keys};
 use super::manifest::Manifest;
-use crate::error::{Annotate, chain};
+use super::reading::Reading;
+use crate::error::Annotate;
 use crate::secret::Revealed;
 use crate::source::Problem;
 use crate::store::view::{Decode, Seen, Stored, View};
@@ -26,9 +26,6 @@ mod table;
 
 use bodies::{Bodies, Found};
 use table::{Builder, Row, Table, What};
-
-/// The largest `Manifest.plist` that is read; with hundreds of apps one has a few MiB.
-const LARGEST_PLIST: u64 = 64 << 20;
 
 /// A point under real names.
 #[derive(Debug)]
@@ -122,7 +119,7 @@ impl<'s> Folder<'s> {
 
     fn manifest_plist(&self) -> Result<Option<Vec<u8>>> {
         let Some((node, size)) = self.file("Manifest.plist").context("read Manifest.plist")? else { return Ok(None) };
-        ensure!(size <= LARGEST_PLIST, "Manifest.plist is larger than any device makes it");
+        ensure!(size <= MOST_PLIST, "Manifest.plist is larger than any device makes it");
         let mut plist = Vec::new();
         for piece in self.saved.read(&node)? {
             plist.extend_from_slice(&piece.context("read Manifest.plist")?);
@@ -132,31 +129,11 @@ impl<'s> Folder<'s> {
 
     fn table(&self, keys: Option<&Keys>) -> Result<Table> {
         let (node, size) = self.file("Manifest.db").context("read Manifest.db")?.context("Manifest.db is no file")?;
-        let mut content = Pieces { pieces: self.saved.read(&node)?, piece: Bytes::new() };
+        let mut content = Reading::of_pieces(self.saved.read(&node)?);
         let manifest = Manifest::read(&mut content, size, keys)?;
         let mut builder = Builder::new();
         manifest.each(&mut |record| builder.add(record))?;
         Ok(builder.finish())
-    }
-}
-
-/// A content as a stream.
-struct Pieces<I> {
-    pieces: I,
-    piece: Bytes,
-}
-
-impl<I: Iterator<Item = Result<Bytes>>> Read for Pieces<I> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        while self.piece.is_empty() {
-            match self.pieces.next() {
-                Some(piece) => self.piece = piece.map_err(|error| io::Error::other(chain(&error)))?,
-                None => return Ok(0),
-            }
-        }
-        let length = self.piece.len().min(buffer.len());
-        self.piece.copy_to_slice(&mut buffer[..length]);
-        Ok(length)
     }
 }
 

@@ -226,7 +226,7 @@ impl Overlay {
     pub(super) fn read(&self, stowed: &Stowed) -> io::Result<Reading<'_>> {
         match (&stowed.content, &self.previous) {
             (Held::Staged(staged), _) => Ok(Reading::of_file(staged.open()?)),
-            (Held::Saved(saved), Some(point)) => Ok(Reading::of_pieces(point, &saved.blobs)),
+            (Held::Saved(saved), Some(point)) => Ok(Reading::of_pieces(point.read_pieces(saved.blobs.to_vec()))),
             (Held::Saved(_), None) => Err(io::Error::other("the point that has it is gone")),
         }
     }

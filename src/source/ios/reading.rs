@@ -6,8 +6,7 @@ use std::io::{self, Read};
 
 use bytes::{Buf, Bytes};
 
-use crate::store::SavedTree;
-use crate::store::format::BlobId;
+use crate::error::chain;
 
 /// The content of a file.
 pub(super) struct Reading<'r>(Source<'r>);
@@ -23,9 +22,9 @@ impl<'r> Reading<'r> {
         Self(Source::File(file))
     }
 
-    /// These pieces of the store that the point is in.
-    pub(super) fn of_pieces(point: &'r SavedTree, blobs: &[BlobId]) -> Self {
-        Self(Source::Pieces { pieces: Box::new(point.read_pieces(blobs.to_vec())), piece: Bytes::new() })
+    /// A content of the store, piece by piece.
+    pub(super) fn of_pieces(pieces: impl Iterator<Item = anyhow::Result<Bytes>> + Send + 'r) -> Self {
+        Self(Source::Pieces { pieces: Box::new(pieces), piece: Bytes::new() })
     }
 }
 
@@ -36,7 +35,7 @@ impl Read for Reading<'_> {
             Source::Pieces { pieces, piece } => {
                 while piece.is_empty() {
                     match pieces.next() {
-                        Some(next) => *piece = next.map_err(|error| io::Error::other(format!("{error:#}")))?,
+                        Some(next) => *piece = next.map_err(|error| io::Error::other(chain(&error)))?,
                         None => return Ok(0),
                     }
                 }

@@ -118,7 +118,7 @@ pub(super) fn broken(error: std::io::Error) -> Error {
     ];
     if ended.contains(&error.kind()) {
         let text = "the connection to the device broke off";
-        // A pipe that is closed means to the rest of the program that nobody reads what it prints.
+        // One kind, however it broke.
         let error = std::io::Error::new(ErrorKind::ConnectionReset, error.to_string());
         return hinted(
             Error::new(error).context(text),

@@ -58,7 +58,7 @@ impl Clock {
         if outcome.is_ready() {
             self.since = None;
             return outcome.map_err(|error| match error.kind() {
-                // To the rest of the program a closed pipe means that nobody reads what it prints.
+                // One kind, however it broke.
                 ErrorKind::BrokenPipe => io::Error::new(ErrorKind::ConnectionReset, error.to_string()),
                 _ => error,
             });
