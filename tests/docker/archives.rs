@@ -2,9 +2,11 @@
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, symlink};
+use std::time::Duration;
 
 use crate::items::env;
 use crate::support::dockerd::{Dockerd, IMAGE};
+use crate::support::engine_proxy::EngineProxy;
 use crate::support::outcome::Outcome;
 
 /// What is wanted of a volume, and how it is read.
@@ -100,9 +102,29 @@ fn helper_goes_when_a_signal_ends_the_run() {
     let mut run = env.start(["backup"]);
     engine.wait_until("a helper", || !containers(&engine).is_empty());
     run.signal(rustix::process::Signal::TERM);
-    assert_eq!(run.wait(std::time::Duration::from_secs(60)).code(), Some(143));
+    assert_eq!(run.wait(Duration::from_secs(60)).code(), Some(143), "{}", run.log());
     assert_eq!(containers(&engine), "");
     env.run(["list"]).code(0).stdout_lacks("docker.nas");
+}
+
+#[test]
+fn helper_of_which_the_engine_has_not_told_yet_goes_when_a_signal_ends_the_run() {
+    let engine = Dockerd::start();
+    engine.filled_volume("data", "echo one >a");
+    let env = env(&engine, API);
+    let late = |request: &str| {
+        if request == "POST /containers/create" {
+            std::thread::sleep(Duration::from_secs(2));
+        }
+        None
+    };
+    let proxy = EngineProxy::cutting(&engine.socket(), &env.path("late.sock"), late);
+    env.configure(&format!("[docker.nas]\nhost = \"unix://{}\"\n{API}", proxy.socket.display()));
+    let mut run = env.start(["backup"]);
+    engine.wait_until("a helper", || !containers(&engine).is_empty());
+    run.signal(rustix::process::Signal::TERM);
+    assert_eq!(run.wait(Duration::from_secs(60)).code(), Some(143), "{}", run.log());
+    assert_eq!(containers(&engine), "");
 }
 
 #[test]
@@ -113,7 +135,7 @@ fn engine_that_is_killed_in_the_middle_leaves_no_point() {
     let mut run = env.start(["backup"]);
     engine.wait_until("a helper", || !containers(&engine).is_empty());
     engine.daemon().kill();
-    let status = run.wait(std::time::Duration::from_secs(120));
+    let status = run.wait(Duration::from_secs(120));
     assert_eq!(status.code(), Some(1), "{}", run.log());
     env.run(["list"]).code(0).stdout_lacks("docker.nas");
     engine.restart();

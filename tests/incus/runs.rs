@@ -78,10 +78,10 @@ fn dry_run_names_what_would_be_done_and_changes_nothing() {
 fn two_runs_at_once_follow_each_other() {
     let bench = Bench::without_store(EVERYTHING);
     bench.source.create("c1", &[]);
-    let mut first = bench.env.start(["backup", "--lock-wait", "1min"]);
-    let second = bench.run(["backup", "--lock-wait", "1min"]);
+    let mut first = bench.env.start(["backup", "--lock-wait", "10min"]);
+    let second = bench.run(["backup", "--lock-wait", "10min"]);
     second.code(0);
-    assert_eq!(first.wait(Duration::from_secs(60)).code(), Some(0), "{}", first.log());
+    assert_eq!(first.wait(Duration::from_secs(600)).code(), Some(0), "{}", first.log());
     assert_eq!(bench.source.points("c1").len(), 2);
     assert_eq!(bench.target.points("c1"), bench.source.points("c1"));
 }

@@ -5,6 +5,7 @@
 //! run of the source ([`sweep`]).
 
 use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use anyhow::{Context, Error, Result, anyhow, bail};
 use serde_json::json;
@@ -65,15 +66,22 @@ impl Helper {
             "NetworkDisabled": true,
             "HostConfig": {"Mounts": [mount], "NetworkMode": "none"},
         });
-        let id = engine.create_container(None, &body).context("make a helper container")?;
+        let made = Arc::new(Mutex::new(None));
         let guard = Guard::new({
-            let (engine, id) = (engine.clone(), id.clone());
+            let (engine, made) = (engine.clone(), Arc::clone(&made));
             move |_| {
+                let Some(id) = lock(&made).take() else { return };
                 if let Err(error) = engine.remove_container(&id) {
                     tracing::warn!("the helper container {id} is still there, the next run removes it: {error:#}");
                 }
             }
         });
+        let id = {
+            // Held until the engine answers: a signal that comes meanwhile waits for the id of what it has to remove.
+            let mut made = lock(&made);
+            let id = engine.create_container(None, &body).context("make a helper container")?;
+            made.insert(id).clone()
+        };
         let helper = Self { id, _guard: guard };
         if let Mounted::Volume(volume) = mounted {
             was_there(engine, volume)?;
@@ -85,6 +93,10 @@ impl Helper {
     pub(crate) fn id(&self) -> &str {
         &self.id
     }
+}
+
+fn lock(made: &Mutex<Option<String>>) -> MutexGuard<'_, Option<String>> {
+    made.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Sees that a volume was not made with the container, empty, because it had been removed in between.
