@@ -18,6 +18,7 @@ pub mod logging;
 pub mod monitor;
 pub mod notify;
 pub mod output;
+pub mod pinned;
 pub mod process;
 pub mod quantity;
 pub mod report;

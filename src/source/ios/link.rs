@@ -16,6 +16,9 @@ use crate::error::hinted;
 /// Services that say nothing for as long as nothing happens.
 const QUIET: [&str; 2] = [super::heartbeat::SERVICE, "com.apple.mobile.notification_proxy"];
 
+/// How long a service may be silent that has no reason to be, unlike the one for backups.
+const ANSWERS_WITHIN: Duration = Duration::from_secs(60);
+
 /// More than any backup takes.
 const FOREVER: Duration = Duration::from_secs(400 * 86_400);
 
@@ -25,7 +28,7 @@ pub(super) struct Link {
     pub(super) way: Way,
     pub(super) record: Arc<Record>,
     pub(super) tls: Tls,
-    /// How long a service may be silent while something is expected of it.
+    /// How long the service for backups may be silent while something is expected of it.
     pub(super) patience: Patience,
 }
 
@@ -58,14 +61,17 @@ impl Link {
     }
 
     async fn connect(&self, port: Port, name: &str) -> Result<Socket> {
-        let is_quiet = QUIET.contains(&name);
         // In the network nobody but TLS says that the one at that port is the device.
         if !port.is_encrypted && self.way.is_wireless() && name != super::heartbeat::SERVICE {
             let hint = "Connect the device with a cable, and set `connect = \"usb\"`.";
             return Err(hinted(Impostor, hint).context("the device wants to speak over the network without encryption"));
         }
         let socket = self.way.to_service(port.number).await?;
-        let limit = if is_quiet { FOREVER } else { self.patience.limit };
+        let limit = match name {
+            super::session::SERVICE => self.patience.limit,
+            _ if QUIET.contains(&name) => FOREVER,
+            _ => ANSWERS_WITHIN.min(self.patience.limit),
+        };
         let watched: Socket = Box::new(Watched::new(socket, Patience { name: self.patience.name.clone(), limit }));
         if port.is_encrypted { self.tls.wrap(watched).await } else { Ok(watched) }
     }

@@ -7,12 +7,12 @@ use std::io::{self, ErrorKind};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
-use super::way::Socket;
 use anyhow::{Context, Error, Result, anyhow, bail};
 use plist::{Dictionary, Value};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::timeout;
 
+use super::way::{self, Socket};
 use super::wire;
 use crate::error::{Annotate, hinted};
 
@@ -91,7 +91,7 @@ impl Muxer {
     pub(super) async fn devices(&self) -> Result<Vec<Listed>> {
         let answer = match self.ask(message("ListDevices")).await {
             // One that was started anew in this moment answers the second time.
-            Err(error) if is_broken(&error) => {
+            Err(error) if is_gone(&error) => {
                 tokio::time::sleep(Duration::from_secs(1)).await;
                 self.ask(message("ListDevices")).await?
             }
@@ -221,7 +221,7 @@ impl Muxer {
 
     /// It answers, but not as a muxer does.
     fn nonsense(&self, error: &Error) -> Error {
-        let kind = if is_broken(error) { ErrorKind::ConnectionReset } else { ErrorKind::InvalidData };
+        let kind = if is_gone(error) { ErrorKind::ConnectionReset } else { ErrorKind::InvalidData };
         let text = format!("what answers at {} is no usbmuxd, or a broken one: {error:#}", self.place());
         hinted(
             io::Error::new(kind, text),
@@ -230,14 +230,9 @@ impl Muxer {
     }
 }
 
-fn io_kind(error: &Error) -> Option<ErrorKind> {
-    crate::error::cause::<io::Error>(error).map(io::Error::kind)
-}
-
 /// Whether the connection ended in the middle, as when a muxer is started anew.
-fn is_broken(error: &Error) -> bool {
-    let kinds = [ErrorKind::UnexpectedEof, ErrorKind::ConnectionReset, ErrorKind::BrokenPipe];
-    io_kind(error).is_some_and(|kind| kinds.contains(&kind))
+fn is_gone(error: &Error) -> bool {
+    crate::error::cause(error).is_some_and(way::is_gone)
 }
 
 fn message(kind: &str) -> Dictionary {

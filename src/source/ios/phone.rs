@@ -110,7 +110,8 @@ impl Phone {
     }
 
     /// Starts a service, and connects to it by the way that the device was found by, encrypted if the device says so. Silence of the service while
-    /// something is expected of it is an error after the `idle-timeout` of the configuration, but for services that have nothing to say for hours.
+    /// something is expected of it is an error: for backups after the `idle-timeout` of the configuration, else after a minute, but for services that
+    /// have nothing to say for hours.
     ///
     /// # Errors
     ///

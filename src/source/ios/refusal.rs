@@ -4,7 +4,7 @@ use std::io;
 
 use anyhow::{Error, anyhow};
 
-use super::staging;
+use super::{staging, way};
 use crate::error::hinted;
 use crate::quantity::show_bytes;
 use crate::source::Away;
@@ -192,13 +192,7 @@ pub(super) fn broken(error: Error, circumstances: Circumstances, name: &str, has
     if let Some(Away(why)) = error.downcast_ref::<Away>() {
         return Error::new(Away(why.clone()));
     }
-    let is_gone = |cause: &(dyn std::error::Error + 'static)| {
-        cause.downcast_ref::<io::Error>().is_some_and(|error| {
-            use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, NotConnected, UnexpectedEof};
-            matches!(error.kind(), BrokenPipe | ConnectionAborted | ConnectionReset | NotConnected | UnexpectedEof)
-        })
-    };
-    if error.chain().any(is_gone) {
+    if error.chain().any(|cause| cause.downcast_ref().is_some_and(way::is_gone)) {
         if !has_sent {
             tracing::debug!("{name} went away: {error:#}");
             return Error::new(Away(format!("{name} went away before it sent anything")));

@@ -2,10 +2,9 @@
 //!
 //! The codes are those of lockdownd (libimobiledevice, include/libimobiledevice/lockdown.h) and of the services that it starts.
 
-use std::io::ErrorKind;
-
 use anyhow::Error;
 
+use super::way;
 use crate::error::{cause, hinted};
 
 /// A device said no.
@@ -109,19 +108,9 @@ impl Refused {
 
 /// What an error of a connection means for people.
 pub(super) fn broken(error: std::io::Error) -> Error {
-    let ended = [
-        ErrorKind::UnexpectedEof,
-        ErrorKind::ConnectionReset,
-        ErrorKind::ConnectionAborted,
-        ErrorKind::BrokenPipe,
-        ErrorKind::WriteZero,
-    ];
-    if ended.contains(&error.kind()) {
-        let text = "the connection to the device broke off";
-        // One kind, however it broke.
-        let error = std::io::Error::new(ErrorKind::ConnectionReset, error.to_string());
+    if way::is_gone(&error) {
         return hinted(
-            Error::new(error).context(text),
+            Error::new(error).context("the connection to the device broke off"),
             "Was it unplugged, or out of reach? Run this again when it is back.",
         );
     }
@@ -130,6 +119,8 @@ pub(super) fn broken(error: std::io::Error) -> Error {
 
 #[cfg(test)]
 mod tests {
+    use std::io::ErrorKind;
+
     use super::*;
     use crate::error::{chain, hints};
 
@@ -153,11 +144,10 @@ mod tests {
     }
 
     #[test]
-    fn connection_that_ends_is_told_as_such_and_is_no_closed_pipe() {
+    fn connection_that_ends_is_told_as_such() {
         for kind in [ErrorKind::UnexpectedEof, ErrorKind::BrokenPipe] {
             let told = broken(kind.into());
             assert!(chain(&told).starts_with("the connection to the device broke off"), "{told:#}");
-            assert_eq!(cause::<std::io::Error>(&told).unwrap().kind(), ErrorKind::ConnectionReset);
         }
         assert_eq!(broken(std::io::Error::other("x")).to_string(), "x");
     }

@@ -13,6 +13,9 @@ use super::notices::Notices;
 use super::phone::{Escrow, Phone};
 use crate::error::Annotate;
 
+/// What backups are made and given back with.
+pub(super) const SERVICE: &str = "com.apple.mobilebackup2";
+
 const LOCK_FILE: &str = "/com.apple.itunes.lock_sync";
 /// How often, and after what time, the lock is tried again.
 const TRIES: u32 = 50;
@@ -89,7 +92,7 @@ pub(super) async fn listen(phone: &mut Phone) -> Option<Notices> {
 ///
 /// When the device does not start it: it is locked, for instance.
 pub(super) async fn service(phone: &mut Phone) -> Result<Wire> {
-    let service = phone.service("com.apple.mobilebackup2", Escrow::With).await?;
+    let service = phone.service(SERVICE, Escrow::With).await?;
     phone.close_lockdown().await;
     let mut wire = Wire::new(service);
     wire.greet().await.context("begin with the backup service")?;

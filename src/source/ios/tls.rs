@@ -9,18 +9,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Error, Result, anyhow};
+use rustls::AlertDescription;
 use rustls::client::Resumption;
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::server::ParsedCertificate;
-use rustls::{AlertDescription, CertificateError, ClientConfig, DigitallySignedStruct, SignatureScheme};
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
 use super::record::Record;
 use super::way::Socket;
 use crate::error::hinted;
+use crate::pinned::{self, Judge};
 
 /// How long the device may take to show who it is.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -41,15 +40,9 @@ impl Tls {
     ///
     /// When the keys of the record cannot be used.
     pub(super) fn new(record: &Record) -> Result<Self> {
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let pin = Pin { certificate: record.device_certificate().clone(), provider: provider.clone() };
-        let mut config = ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .context("set up TLS")?
-            .dangerous()
-            .with_custom_certificate_verifier(Arc::new(pin))
-            .with_client_auth_cert(vec![record.host_certificate().clone()], record.host_key()?)
-            .context("use the private key of the pairing record with its certificate")?;
+        let pin = Arc::new(Pin { certificate: record.device_certificate().clone() });
+        let mut config = pinned::config(pin, record.host_certificate().clone(), record.host_key()?)
+            .context("use the keys of the pairing record")?;
         // A device has no name in the sense of TLS, and each connection shows the key anew.
         config.enable_sni = false;
         config.resumption = Resumption::disabled();
@@ -110,50 +103,12 @@ pub(super) fn told(error: &io::Error) -> Option<Error> {
 #[derive(Debug)]
 struct Pin {
     certificate: CertificateDer<'static>,
-    provider: Arc<CryptoProvider>,
 }
 
-impl Pin {
-    fn has_same_key(&self, shown: &CertificateDer<'_>) -> bool {
+impl Judge for Pin {
+    fn accepts(&self, shown: &CertificateDer<'_>) -> bool {
         let key = |certificate| ParsedCertificate::try_from(certificate).map(|parsed| parsed.subject_public_key_info());
-        matches!((key(&self.certificate), key(shown)), (Ok(known), Ok(shown)) if known == shown)
-    }
-}
-
-impl ServerCertVerifier for Pin {
-    fn verify_server_cert(
-        &self,
-        end_entity: &CertificateDer<'_>,
-        _intermediates: &[CertificateDer<'_>],
-        _server_name: &ServerName<'_>,
-        _ocsp_response: &[u8],
-        _now: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        if *end_entity == self.certificate || self.has_same_key(end_entity) {
-            return Ok(ServerCertVerified::assertion());
-        }
-        Err(CertificateError::ApplicationVerificationFailure.into())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls12_signature(message, certificate, signed, &self.provider.signature_verification_algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls13_signature(message, certificate, signed, &self.provider.signature_verification_algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.provider.signature_verification_algorithms.supported_schemes()
+        *shown == self.certificate
+            || matches!((key(&self.certificate), key(shown)), (Ok(known), Ok(shown)) if known == shown)
     }
 }

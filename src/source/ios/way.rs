@@ -26,6 +26,12 @@ pub(super) trait Stream: AsyncRead + AsyncWrite + Unpin + Send + Sync + fmt::Deb
 
 impl<S: AsyncRead + AsyncWrite + Unpin + Send + Sync + fmt::Debug> Stream for S {}
 
+/// Whether an error says that the other side is gone; its kind differs with the way there, the system, and the moment.
+pub(super) fn is_gone(error: &io::Error) -> bool {
+    use ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, NotConnected, UnexpectedEof, WriteZero};
+    matches!(error.kind(), UnexpectedEof | ConnectionReset | ConnectionAborted | NotConnected | BrokenPipe | WriteZero)
+}
+
 /// A way to one device.
 #[derive(Debug, Clone)]
 pub(super) enum Way {
