@@ -20,6 +20,7 @@ use crate::error::{Annotate, ExitCode};
 use crate::monitor::Monitor;
 use crate::timeline::Point;
 
+mod ahead;
 mod cache;
 pub mod format;
 mod gate;
@@ -39,6 +40,7 @@ mod trouble;
 pub mod upkeep;
 pub mod view;
 
+pub use ahead::Ahead;
 use gate::Gate;
 use ingest::Engine;
 pub use location::local_path;

@@ -12,13 +12,14 @@ use bytes::Bytes;
 use rustic_core::repofile::{BlobType, SnapshotFile};
 use rustic_core::{BlobId, DataId, Id, IndexedFullStatus, Repository};
 
+use super::ahead::Ahead;
 use super::format::parent::{self, Known};
 use super::view::{Decode, Decoded, Lens, Stored, View, are_same};
 use super::{Metadata, Node, NodeType, explain, format};
 use crate::timeline::Point;
 
 /// How many pieces are read at the same time: enough to hide the latency of an object store.
-const READERS: usize = 8;
+pub(super) const READERS: usize = 8;
 
 /// The tree of a point. Cheap to clone; holds the store's index in memory.
 ///
@@ -173,18 +174,23 @@ impl SavedTree {
         Ok(u64::from(entry.data_length()))
     }
 
-    /// Reads the content of one file in order; every piece was checked against its id.
+    /// Reads the content of one file in order, some of it ahead; every piece was checked against its id.
     pub fn read(&self, file: &Node) -> Result<Box<dyn Iterator<Item = Result<Bytes>> + Send + '_>> {
-        let pieces = pieces(file).to_vec().into_iter().map(|id| self.piece(&id));
+        let pieces = self.read_ahead(pieces(file).iter().map(|id| format::BlobId::from(**id)).collect());
         Ok(match self.decoder(file)? {
             Some(decoder) => Box::new(Decoded { pieces, decoder, is_over: false }),
             None => Box::new(pieces),
         })
     }
 
-    /// Reads the content that is stored in these pieces, in order; every piece was checked against its id.
-    pub fn read_pieces(&self, blobs: Vec<format::BlobId>) -> impl Iterator<Item = Result<Bytes>> + Send + '_ {
-        blobs.into_iter().map(|blob| self.piece(&DataId::from(Id::from(blob))))
+    /// Reads what is stored in these pieces, in order, some of them ahead; every piece was checked against its id.
+    pub fn read_ahead(&self, blobs: Vec<format::BlobId>) -> Ahead {
+        Ahead::new(self.clone(), blobs)
+    }
+
+    /// Reads one piece, and checks it against its id.
+    pub(super) fn stored(&self, blob: &format::BlobId) -> Result<Bytes> {
+        self.piece(&DataId::from(Id::from(*blob)))
     }
 
     /// Whether two files with other blobs have the same content all the same: what is enciphered anew is stored anew. Reads both, where they have to be deciphered.

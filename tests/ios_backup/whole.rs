@@ -49,6 +49,42 @@ fn incremental_backup_has_the_phone_send_what_changed_and_nothing_else() {
 }
 
 #[test]
+fn database_in_use_is_whole_though_the_phone_says_another_size() {
+    const PASSWORD: &str = "0f the backups";
+    let database = ("HomeDomain", "Library/SMS/sms.db");
+    let rig = Rig::with(Settings::default(), "encryption-password-file = \"{root}/phone.password\"\n");
+    rig.env.write_secret("phone.password", PASSWORD);
+    let file = rig.env.path("made.db");
+    let made = rusqlite::Connection::open(&file).unwrap();
+    made.execute_batch("CREATE TABLE message (text TEXT); INSERT INTO message VALUES (hex(randomblob(50000)));")
+        .unwrap();
+    drop(made);
+    let bytes = fs::read(&file).unwrap();
+    for (password, said) in [(None, 4096), (Some(PASSWORD), 4096), (Some(PASSWORD), 1 << 20)] {
+        rig.phone.encrypt_backups(password);
+        {
+            let mut files = rig.phone.backup.files();
+            files.change(database.0, database.1, bytes.clone());
+            files.get_mut(database.0, database.1).unwrap().said = Some(said);
+        }
+        assert_eq!(rig.saved(&[])["problems"], serde_json::json!([]), "{password:?} {said}");
+        let out = rig.env.path(format!("out-{said}-{}", password.is_some()));
+        rig.env.run(["restore", "ios.phone:HomeDomain/Library/SMS", "--to", out.to_str().unwrap()]).code(0);
+        assert!(fs::read(out.join("sms.db")).unwrap() == bytes, "{password:?} {said}");
+    }
+    // Of what is no database another size means that something is missing.
+    rig.phone
+        .backup
+        .files()
+        .change(database.0, database.1, "no database")
+        .get_mut(database.0, database.1)
+        .unwrap()
+        .said = Some(4096);
+    let item = rig.backup(&[]).code(3).line("item");
+    assert_eq!(item["problems"][0]["path"], format!("/{}/{}", database.0, database.1), "{item}");
+}
+
+#[test]
 fn backup_is_full_when_it_is_asked_for() {
     let rig = Rig::new(Settings::default());
     rig.saved(&[]);

@@ -9,14 +9,15 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, ensure};
+use bytes::Bytes;
 
 use super::manifest::FileId;
 use super::place::{Area, Place, file_id};
 use super::reading::Reading;
 use super::refusal::{Refused, device};
 use super::staging::{Staged, Staging};
-use crate::store::SavedTree;
 use crate::store::format::BlobId;
+use crate::store::{Ahead, SavedTree};
 
 /// How many files a backup may have. The largest that are known have some hundred thousand; beyond this the memory would go.
 const MOST_FILES: usize = 2_000_000;
@@ -73,6 +74,28 @@ pub(super) enum Listed {
     Folder,
     /// A file: its size in bytes, and when it came, in nanoseconds since 1970.
     File(u64, i64),
+}
+
+/// The pieces of one file among those that are read ahead.
+struct Part<'r> {
+    ahead: &'r mut Ahead,
+    left: usize,
+}
+
+impl Iterator for Part<'_> {
+    type Item = Result<Bytes>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.left = self.left.checked_sub(1)?;
+        self.ahead.next()
+    }
+}
+
+impl Drop for Part<'_> {
+    fn drop(&mut self) {
+        // The next file begins behind what nobody wanted of this one.
+        self.for_each(drop);
+    }
 }
 
 impl Stowed {
@@ -202,12 +225,12 @@ impl Overlay {
         ids
     }
 
-    /// Opens a file for reading.
+    /// Opens a file for reading; the next of those that `ahead` is for.
     ///
     /// # Errors
     ///
     /// When it is not there, or is no file, or cannot be read.
-    pub(super) fn open(&self, place: &Place) -> Result<Reading<'_>, Refused> {
+    pub(super) fn open<'r>(&'r self, place: &Place, ahead: Option<&'r mut Ahead>) -> Result<Reading<'r>, Refused> {
         let Some(stowed) = self.get(place) else {
             return Err(if self.is_folder(place) {
                 Refused::new(device::IS_FOLDER, "it is a folder")
@@ -215,7 +238,10 @@ impl Overlay {
                 Refused::missing()
             });
         };
-        self.read(stowed).map_err(|error| Refused::of_io(&error))
+        match (&stowed.content, ahead) {
+            (Held::Saved(saved), Some(ahead)) => Ok(Reading::of_pieces(Part { ahead, left: saved.blobs.len() })),
+            _ => self.read(stowed).map_err(|error| Refused::of_io(&error)),
+        }
     }
 
     /// Reads a file of this folder.
@@ -226,9 +252,18 @@ impl Overlay {
     pub(super) fn read(&self, stowed: &Stowed) -> io::Result<Reading<'_>> {
         match (&stowed.content, &self.previous) {
             (Held::Staged(staged), _) => Ok(Reading::of_file(staged.open()?)),
-            (Held::Saved(saved), Some(point)) => Ok(Reading::of_pieces(point.read_pieces(saved.blobs.to_vec()))),
+            (Held::Saved(saved), Some(point)) => Ok(Reading::of_pieces(point.read_ahead(saved.blobs.to_vec()))),
             (Held::Saved(_), None) => Err(io::Error::other("the point that has it is gone")),
         }
+    }
+
+    /// What the store has of these files, in their order, for [`Overlay::open`].
+    pub(super) fn ahead<'p>(&self, places: impl Iterator<Item = &'p Place>) -> Option<Ahead> {
+        let saved = places.filter_map(|place| match &self.get(place)?.content {
+            Held::Saved(saved) => Some(&saved.blobs[..]),
+            Held::Staged(_) => None,
+        });
+        Some(self.previous.as_ref()?.read_ahead(saved.flatten().copied().collect()))
     }
 
     /// All of a small file that is about all others; `None` when there is none.

@@ -22,6 +22,7 @@ use super::progress::Progress;
 use super::refusal::{Circumstances, Ended, Refused, device};
 use super::staging::{self, Receiving, Staged};
 use crate::output::printable;
+use crate::store::Ahead;
 
 /// How long a block may be, in bytes. Devices send 32 KiB.
 const MOST_BLOCK: u32 = 64 << 20;
@@ -219,11 +220,12 @@ impl Serve<'_> {
     /// Sends the files that the device asks for. One that cannot be sent is told in its place, and the others follow.
     async fn send_files(&mut self, message: &Message) -> Result<Answer> {
         let mut failed = Dictionary::new();
-        for path in message.texts(1) {
-            let place = self.place(path)?;
+        let places = message.texts(1).map(|path| Ok((path, self.place(path)?))).collect::<Result<Vec<_>>>()?;
+        let mut ahead = self.folder.ahead(places.iter().filter_map(|(_, place)| place.as_ref().ok()));
+        for (path, place) in places {
             let is_body = matches!(place, Ok(Place::Body(..)));
             self.wire.send_name(path).await?;
-            if let Err(Refused { code, text }) = self.send_file(place).await? {
+            if let Err(Refused { code, text }) = self.send_file(place, ahead.as_mut()).await? {
                 if is_body && self.circumstances.unsent.len() < MOST_NAMED {
                     self.circumstances.unsent.push((path.to_owned(), text.clone()));
                 }
@@ -242,8 +244,12 @@ impl Serve<'_> {
     }
 
     /// Sends the blocks of a file. The inner error is for the device.
-    async fn send_file(&mut self, place: Result<Place, Refused>) -> Result<Result<(), Refused>> {
-        let mut reading = match place.and_then(|place| self.folder.open(&place)) {
+    async fn send_file(
+        &mut self,
+        place: Result<Place, Refused>,
+        ahead: Option<&mut Ahead>,
+    ) -> Result<Result<(), Refused>> {
+        let mut reading = match place.and_then(|place| self.folder.open(&place, ahead)) {
             Ok(reading) => reading,
             Err(refused) => return Ok(Err(refused)),
         };

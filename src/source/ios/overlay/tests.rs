@@ -26,7 +26,7 @@ fn put(folder: &mut Overlay, path: &str, text: &str) {
 
 fn text(folder: &Overlay, path: &str) -> Option<String> {
     let mut text = String::new();
-    io::Read::read_to_string(&mut folder.open(&place(path)).ok()?, &mut text).unwrap();
+    io::Read::read_to_string(&mut folder.open(&place(path), None).ok()?, &mut text).unwrap();
     Some(text)
 }
 
@@ -71,7 +71,7 @@ fn what_is_not_there_or_no_file_is_refused() {
     assert_eq!(folder.copy(&place("Status.plist"), &place(ONE)), Err(Refused::missing()));
     put(&mut folder, ONE, "content");
     assert_eq!(folder.copy(&place("ab"), &place(OTHER)).unwrap_err().code, device::IS_FOLDER);
-    assert_eq!(folder.open(&place("ab")).unwrap_err().code, device::IS_FOLDER);
+    assert_eq!(folder.open(&place("ab"), None).unwrap_err().code, device::IS_FOLDER);
     assert_eq!(folder.remove(&Place::Top).unwrap_err().code, device::OTHER);
     // Removing what is not there does no harm, and making what is there neither.
     assert_eq!(folder.remove(&place(OTHER)), Ok(()));

@@ -37,6 +37,8 @@ pub struct Entry {
     pub class: u8,
     /// What clones of one file have in common.
     pub clone: Option<u64>,
+    /// The size that the manifest has in place of the true one, as phones write it down of databases in use.
+    pub said: Option<u64>,
 }
 
 impl Entry {
@@ -216,7 +218,7 @@ impl Files {
         self.now += 1;
         let class = if kind == Kind::Directory { 0 } else { 3 };
         let (now, inode) = (self.now, self.inode);
-        Entry { kind, mode, uid: 501, gid: 501, mtime: now, birth: now, inode, class, clone: None }
+        Entry { kind, mode, uid: 501, gid: 501, mtime: now, birth: now, inode, class, clone: None, said: None }
     }
 
     fn put(&mut self, domain: &str, path: &str, entry: Entry) -> &mut Self {

@@ -37,7 +37,7 @@ impl Record {
             archive.uid(u8::try_from(objects.len() - 1).expect("they are a few"))
         };
         let inode = i64::try_from(entry.inode).expect("inodes are small numbers");
-        let size = i64::try_from(entry.size()).expect("files are not so large");
+        let size = i64::try_from(entry.said.unwrap_or_else(|| entry.size())).expect("files are not so large");
         let mut file = vec![("RelativePath", archive.uid(2))];
         for (name, number) in [
             ("Size", size),
