@@ -69,12 +69,15 @@ pub fn ask(question: &str) -> io::Result<Option<String>> {
     if !io::stdin().is_terminal() || !io::stderr().is_terminal() {
         return Ok(None);
     }
-    let mut stderr = io::stderr().lock();
-    write!(stderr, "{question} ")?;
-    stderr.flush()?;
-    let mut answer = String::new();
-    io::stdin().read_line(&mut answer)?;
-    Ok(Some(answer.trim().to_owned()))
+    // What is typed would stand between the bars.
+    without_bars(|| {
+        let mut stderr = io::stderr().lock();
+        write!(stderr, "{question} ")?;
+        stderr.flush()?;
+        let mut answer = String::new();
+        io::stdin().read_line(&mut answer)?;
+        Ok(Some(answer.trim().to_owned()))
+    })
 }
 
 /// Asks for something that is not shown while it is typed; `None` when there is no terminal to ask on, or nothing was typed.
@@ -100,9 +103,14 @@ pub fn ask_secret(question: &str) -> io::Result<Option<String>> {
 }
 
 fn print_above_bars(line: &str) {
+    without_bars(|| print(line));
+}
+
+/// Does something while no bar is drawn.
+fn without_bars<T>(work: impl FnOnce() -> T) -> T {
     match BARS.get() {
-        Some(bars) => bars.suspend(|| print(line)),
-        None => print(line),
+        Some(bars) => bars.suspend(work),
+        None => work(),
     }
 }
 

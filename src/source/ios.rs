@@ -69,9 +69,6 @@ mod wire;
 use about::About;
 use phone::{Found, Phone};
 
-/// How many threads move bytes between a device and us: one for its messages, one for what must not wait for them.
-const THREADS: usize = 2;
-
 /// The driver.
 #[derive(Debug)]
 pub struct Ios {
@@ -82,13 +79,13 @@ pub struct Ios {
     runtime: OnceLock<Runtime>,
 }
 
-/// A runtime for talking to devices.
+/// A runtime for talking to devices. It is whoever waits on it that reads and writes: a byte that had to go through another thread cost more than its decryption.
 ///
 /// # Errors
 ///
-/// When the machine has no threads left.
+/// When the system does not let it wait for anything.
 fn runtime() -> Result<Runtime> {
-    Builder::new_multi_thread().worker_threads(THREADS).enable_all().thread_name("ios").build().context("start threads")
+    Builder::new_current_thread().enable_all().build().context("talk with a device")
 }
 
 impl Ios {

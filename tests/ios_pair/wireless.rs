@@ -47,10 +47,9 @@ fn phone_that_does_not_answer_at_its_address_is_away() {
     let (phone, env, address) = far(Settings::default());
     configure(&env, &format!("address = \"{address}\""));
     phone.set_wifi(false);
-    let why = format!("not on USB, and nothing answers at {}, port {}", address.ip(), address.port());
-    env.run(["check", "ios.phone"])
-        .code(0)
-        .stdout_has(&format!("ok      ios.phone: away: usbmuxd does not run, and {why}\n"));
+    let why =
+        format!("not on USB (usbmuxd does not run), and nothing answers at {}, port {}", address.ip(), address.port());
+    env.run(["check", "ios.phone"]).code(0).stdout_has(&format!("ok      ios.phone: away: {why}\n"));
     configure(&env, &format!("connect = \"network\"\naddress = \"{address}\""));
     env.run(["backup"]).code(0);
     configure(&env, "connect = \"network\"\naddress = \"no-such-host.invalid\"");

@@ -26,7 +26,7 @@ use super::staging::{self, Staged, Staging};
 use super::tree::Backup;
 use super::{Ios, info};
 use crate::error::chain;
-use crate::monitor::Monitor;
+use crate::monitor::{Monitor, Task, Unit};
 use crate::output::printable;
 use crate::quantity::show_bytes;
 use crate::source::{Away, Deposit, Item, OpenOptions, Opener, Problem, Severity, Stored, Tree};
@@ -63,7 +63,10 @@ pub(super) fn open(ios: &Ios, item: &Item, options: &OpenOptions<'_>, monitor: &
     let session =
         Session { phone: &mut phone, folder: &mut folder, is_full: full.is_some(), name: &name, item, monitor };
     let circumstances = match options.deposit {
-        Some(deposit) => deposited(deposit, |arrived| ios.runtime()?.block_on(session.run(arrived)))?,
+        Some(deposit) => {
+            let rest = || monitor.start(&item.id, "store what has come", Unit::None);
+            deposited(deposit, rest, |arrived| ios.runtime()?.block_on(session.run(arrived)))?
+        }
         None => ios.runtime()?.block_on(session.run(&mut |_| Ok(())))?,
     };
     let problems = conclude(&folder, circumstances, password)?;
@@ -135,9 +138,10 @@ fn conclude(folder: &Overlay, circumstances: Circumstances, password: complete::
     })
 }
 
-/// Does `work` while another thread gives what has arrived to the store.
+/// Does `work` while another thread gives what has arrived to the store; `rest` begins to tell of what the store then has still to take.
 fn deposited<T>(
     deposit: &dyn Deposit,
+    rest: impl FnOnce() -> Arc<dyn Task>,
     work: impl FnOnce(&mut dyn FnMut(&Arc<Staged>) -> Result<()>) -> Result<T>,
 ) -> Result<T> {
     let (sender, receiver): (SyncSender<Arc<Staged>>, Receiver<_>) = sync_channel(WAITING);
@@ -160,7 +164,10 @@ fn deposited<T>(
         let result =
             work(&mut |staged| sender.send(Arc::clone(staged)).map_err(|_| anyhow!("the store takes nothing more")));
         drop(sender);
-        let taken = taking.join().map_err(|_| anyhow!("a thread broke off: this is a fault in the program"))?;
+        let rest = rest();
+        let taken = taking.join().map_err(|_| anyhow!("a thread broke off: this is a fault in the program"));
+        rest.finish();
+        let taken = taken?;
         // Why the store failed matters more than that the session then had to end.
         taken.and(result)
     })

@@ -28,6 +28,8 @@ use crate::error::{chain, hinted, is_caused_by};
 /// How long devices in the network may take to answer.
 const MDNS_PATIENCE: Duration = Duration::from_secs(5);
 
+const NOT_ON_USB: &str = "not on USB";
+
 /// Whether two identifiers are of the same device: some programs leave out the dash, or write small letters.
 pub fn same_device(one: &str, other: &str) -> bool {
     let plain = |udid: &str| udid.chars().filter(|c| *c != '-').map(|c| c.to_ascii_uppercase()).collect::<String>();
@@ -148,7 +150,7 @@ impl Search<'_> {
             }
         }
         if !was_there {
-            self.reasons.push("not on USB".to_owned());
+            self.reasons.push(NOT_ON_USB.to_owned());
         }
         None
     }
@@ -285,8 +287,8 @@ impl Search<'_> {
                     return Err(hinted(anyhow!(reason.why), reason.hint));
                 }
                 self.reasons.push(reason.why);
-            } else if is_absent {
-                self.reasons.insert(0, "usbmuxd does not run".to_owned());
+            } else if is_absent && let Some(reason) = self.reasons.iter_mut().find(|reason| *reason == NOT_ON_USB) {
+                reason.push_str(" (usbmuxd does not run)");
             }
         }
         if self.records.is_empty() {

@@ -2,16 +2,19 @@
 //!
 //! It asks *Marco*, and we say *Polo*. A heart that stops for a moment, because the network was away, is started again for as long as it is needed.
 
+use std::pin::pin;
+use std::thread;
 use std::time::Duration;
 
-use super::way::Socket;
 use anyhow::{Context, Result, bail};
+use futures_util::future::select;
 use plist::{Dictionary, Value};
 use tokio::io::AsyncReadExt;
-use tokio::task::JoinHandle;
+use tokio::sync::oneshot;
 use tokio::time::{sleep, timeout};
 
 use super::link::Link;
+use super::way::Socket;
 use super::wire;
 
 /// The service. Source: libimobiledevice, include/libimobiledevice/heartbeat.h.
@@ -28,37 +31,49 @@ const PAUSE: Duration = Duration::from_secs(2);
 
 /// A heart that beats until it is dropped.
 #[derive(Debug)]
-pub(super) struct Heartbeat(JoinHandle<()>);
+pub(super) struct Heartbeat {
+    _alive: oneshot::Sender<()>,
+}
 
 impl Heartbeat {
-    /// Starts it, and goes on without the caller.
+    /// Starts it, and goes on without the caller, on a thread of its own: whoever talks with the device may have to wait for a disk meanwhile.
     ///
     /// # Errors
     ///
-    /// When the device does not start the service.
+    /// When the device does not start the service, or the machine no thread.
     pub(super) async fn start(link: &Link) -> Result<Self> {
-        let first = connect(link).await?;
-        let link = link.clone();
-        Ok(Self(tokio::spawn(async move {
-            let mut next = Ok(first);
-            loop {
-                let ended = match next {
-                    Ok(socket) => beat(socket).await,
-                    Err(error) => Err(error),
-                };
-                if let Err(error) = ended {
-                    tracing::debug!("the heartbeat stopped: {error:#}");
-                }
-                sleep(PAUSE).await;
-                next = connect(&link).await;
-            }
-        })))
+        let (alive, dead) = oneshot::channel();
+        let (begun, first) = oneshot::channel();
+        let (link, runtime) = (link.clone(), super::runtime()?);
+        let live = move || {
+            runtime.block_on(select(pin!(go_on(link, begun)), dead));
+        };
+        thread::Builder::new().name("ios-heartbeat".to_owned()).spawn(live).context("start a thread")?;
+        first.await.context("the heartbeat broke off")??;
+        Ok(Self { _alive: alive })
     }
 }
 
-impl Drop for Heartbeat {
-    fn drop(&mut self) {
-        self.0.abort();
+/// Beats for as long as it is asked for; `begun` hears how it began.
+async fn go_on(link: Link, begun: oneshot::Sender<Result<()>>) {
+    let mut next = match connect(&link).await {
+        Ok(socket) => Ok(socket),
+        Err(error) => {
+            drop(begun.send(Err(error)));
+            return;
+        }
+    };
+    drop(begun.send(Ok(())));
+    loop {
+        let ended = match next {
+            Ok(socket) => beat(socket).await,
+            Err(error) => Err(error),
+        };
+        if let Err(error) = ended {
+            tracing::debug!("the heartbeat stopped: {error:#}");
+        }
+        sleep(PAUSE).await;
+        next = connect(&link).await;
     }
 }
 

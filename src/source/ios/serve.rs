@@ -332,7 +332,10 @@ impl Serve<'_> {
             return Ok(result);
         }
         if let (Some(place), Some(receiving)) = (place, receiving) {
-            let staged = receiving.finish();
+            let staged = match receiving.finish() {
+                Ok(staged) => staged,
+                Err(error) => return Ok(result.and(Err(self.on_io(&error)))),
+            };
             if let Place::Body(..) = place {
                 (self.arrived)(&staged)?;
             }

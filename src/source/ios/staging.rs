@@ -7,7 +7,7 @@ use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use anyhow::{Context, Result, anyhow};
 
@@ -19,11 +19,16 @@ use crate::store::format::BlobId;
 /// How much of the disk is not offered to the device, in bytes: something is always written beside it.
 const RESERVE: u64 = 64 << 20;
 
+/// How much is written at a time, in bytes: whole pages, which cost the system half of what pieces cost that begin and end within one.
+const PIECE: usize = 64 << 10;
+
 /// The directory of one session.
 #[derive(Debug)]
 pub(super) struct Staging {
     directory: Arc<Path>,
     next: u64,
+    /// Shut while the directory is removed, which a signal does at any moment: a file that is made meanwhile would stay.
+    gate: Arc<Mutex<()>>,
     /// Removes the directory.
     _guard: Guard,
 }
@@ -64,6 +69,10 @@ pub(super) fn sweep(directory: &Path) -> Result<()> {
     }
 }
 
+fn shut(gate: &Mutex<()>) -> MutexGuard<'_, ()> {
+    gate.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 impl Staging {
     /// Begins a session with an empty directory that nobody else can look into.
     ///
@@ -77,17 +86,22 @@ impl Staging {
             .with_context(|| format!("make the staging directory {}", directory.display()))
             .hint("Set `staging` to a directory that this user may write to.")?;
         let swept = directory.to_path_buf();
-        let guard = Guard::new(move |_| {
-            if let Err(error) = sweep(&swept) {
-                tracing::warn!("what was received stays behind until the next run: {error:#}");
+        let gate = Arc::<Mutex<()>>::default();
+        let guard = Guard::new({
+            let gate = Arc::clone(&gate);
+            move |_| {
+                let _shut = shut(&gate);
+                if let Err(error) = sweep(&swept) {
+                    tracing::warn!("what was received stays behind until the next run: {error:#}");
+                }
             }
         });
-        Ok(Self { directory: directory.into(), next: 0, _guard: guard })
+        Ok(Self { directory: directory.into(), next: 0, gate, _guard: guard })
     }
 
     /// One that is not there, in which nothing can be kept: for finding out what would be done.
     pub(super) fn pretend(directory: &Path) -> Self {
-        Self { directory: directory.into(), next: 0, _guard: Guard::new(|_| ()) }
+        Self { directory: directory.into(), next: 0, gate: Arc::default(), _guard: Guard::new(|_| ()) }
     }
 
     /// Where it is.
@@ -114,8 +128,9 @@ impl Staging {
         let staged =
             Staged { directory: Arc::clone(&self.directory), number: self.next, size: 0, blobs: OnceLock::new() };
         self.next += 1;
+        let _shut = shut(&self.gate);
         let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(staged.path())?;
-        Ok(Receiving { staged, file })
+        Ok(Receiving { staged, file, waiting: Vec::with_capacity(PIECE) })
     }
 
     /// Stages what we make ourselves.
@@ -126,7 +141,7 @@ impl Staging {
     pub(super) fn keep(&mut self, bytes: &[u8]) -> io::Result<Arc<Staged>> {
         let mut receiving = self.receive()?;
         receiving.write(bytes)?;
-        Ok(receiving.finish())
+        receiving.finish()
     }
 }
 
@@ -135,6 +150,8 @@ impl Staging {
 pub(super) struct Receiving {
     staged: Staged,
     file: File,
+    /// What is not on the disk yet; less than [`PIECE`].
+    waiting: Vec<u8>,
 }
 
 impl Receiving {
@@ -143,15 +160,28 @@ impl Receiving {
     /// # Errors
     ///
     /// When the disk takes no more.
-    pub(super) fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.file.write_all(bytes)?;
+    pub(super) fn write(&mut self, mut bytes: &[u8]) -> io::Result<()> {
         self.staged.size += bytes.len() as u64;
+        while !bytes.is_empty() {
+            let (now, later) = bytes.split_at(bytes.len().min(PIECE - self.waiting.len()));
+            self.waiting.extend_from_slice(now);
+            bytes = later;
+            if self.waiting.len() == PIECE {
+                self.file.write_all(&self.waiting)?;
+                self.waiting.clear();
+            }
+        }
         Ok(())
     }
 
     /// The file is whole.
-    pub(super) fn finish(self) -> Arc<Staged> {
-        Arc::new(self.staged)
+    ///
+    /// # Errors
+    ///
+    /// When the disk takes no more.
+    pub(super) fn finish(mut self) -> io::Result<Arc<Staged>> {
+        self.file.write_all(&self.waiting)?;
+        Ok(Arc::new(self.staged))
     }
 }
 
