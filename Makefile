@@ -55,6 +55,7 @@ house-rules:
 shell:
 	scripts/deps lint
 	shellcheck scripts/* .ci/run
+	shellcheck --shell=bash src/commands/completions/holdall.bash
 
 clippy:
 	scripts/deps build

@@ -9,6 +9,7 @@ use holdall::{cleanup, logging, output, ui};
 use rustix::fs::Mode;
 
 fn main() {
+    commands::completions::answer();
     let cli = Cli::parse();
     // Stores, caches, locks and configurations are nobody else's business; what is restored gets its modes from the point.
     rustix::process::umask(Mode::RWXG | Mode::RWXO);

@@ -36,7 +36,7 @@ mod replicate;
 #[derive(Debug, clap::Args)]
 pub struct BackupArgs {
     /// Which sources or items: KIND.NAME, KIND.NAME/REST, globs; none = all
-    #[arg(value_name = "SELECTOR")]
+    #[arg(value_name = "SELECTOR", add = super::completions::selectors())]
     selectors: Vec<String>,
 
     /// Read everything and show what would be saved; change nothing, tell nobody

@@ -20,7 +20,7 @@ use crate::timeline::Timeline;
 #[derive(Debug, clap::Args)]
 pub struct CheckArgs {
     /// Which sources: KIND.NAME, globs; none = all
-    #[arg(value_name = "SELECTOR")]
+    #[arg(value_name = "SELECTOR", add = super::completions::selectors())]
     selectors: Vec<String>,
 }
 

@@ -32,12 +32,13 @@ pub struct DiffArgs {
     /// A point spec, see [`crate::select`].
     #[arg(
         value_name = "OLD",
+        add = super::completions::specs(),
         help = "The older point: ITEM[@POINT][:PATH]; POINT is latest, latest~N, an id or a date"
     )]
     old: String,
 
     /// The newer point; without a PATH, that of the older one
-    #[arg(value_name = "NEW")]
+    #[arg(value_name = "NEW", add = super::completions::specs())]
     new: String,
 
     /// How points of devices are shown.

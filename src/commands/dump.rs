@@ -24,6 +24,7 @@ pub struct DumpArgs {
     /// A point spec, see [`crate::select`].
     #[arg(
         value_name = "SPEC",
+        add = super::completions::specs(),
         help = "What to write: ITEM[@POINT][:PATH]; POINT is latest, latest~N, an id or a date"
     )]
     spec: String,

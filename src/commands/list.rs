@@ -13,7 +13,7 @@ use crate::timeline::{Place, Point};
 #[derive(Debug, clap::Args)]
 pub struct ListArgs {
     /// Which items: KIND.NAME, KIND.NAME/REST, globs; none = all
-    #[arg(value_name = "SELECTOR")]
+    #[arg(value_name = "SELECTOR", add = super::completions::selectors())]
     selectors: Vec<String>,
 }
 

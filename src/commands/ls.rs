@@ -29,6 +29,7 @@ pub struct LsArgs {
     /// A point spec, see [`crate::select`].
     #[arg(
         value_name = "SPEC",
+        add = super::completions::specs(),
         help = "What to list: ITEM[@POINT][:PATH]; POINT is latest, latest~N, an id, a date, or live: the machine of an ssh source itself"
     )]
     spec: String,

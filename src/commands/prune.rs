@@ -26,7 +26,7 @@ use crate::timeline::{Place, Point, SAFETY_SUFFIX, Timeline};
 #[derive(Debug, clap::Args)]
 pub struct PruneArgs {
     /// Which items: KIND.NAME, KIND.NAME/REST, globs; none = all
-    #[arg(value_name = "SELECTOR")]
+    #[arg(value_name = "SELECTOR", add = super::completions::selectors())]
     selectors: Vec<String>,
 
     /// Show what would be kept and removed, and why; change nothing

@@ -43,6 +43,7 @@ pub struct RestoreArgs {
     /// A point spec, see [`crate::select`].
     #[arg(
         value_name = "SPEC",
+        add = super::completions::specs(),
         help = "What to bring back: ITEM[@POINT][:PATH]; POINT is latest, latest~N, an id or a date"
     )]
     spec: String,

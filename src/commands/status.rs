@@ -20,7 +20,7 @@ use crate::timeline::{Place, Point, SAFETY_SUFFIX};
 #[derive(Debug, clap::Args)]
 pub struct StatusArgs {
     /// Which items: KIND.NAME, KIND.NAME/REST, globs; none = all
-    #[arg(value_name = "SELECTOR")]
+    #[arg(value_name = "SELECTOR", add = super::completions::selectors())]
     selectors: Vec<String>,
 }
 
