@@ -155,6 +155,11 @@ impl SavedTree {
         Ok(self.decoder_of(file, &sizes)?.map_or(sizes, |decoder| vec![decoder.size()]))
     }
 
+    /// The pieces that a file is stored in, in order, each with its size in bytes: as stored, whatever a view shows.
+    pub fn pieces(&self, file: &Node) -> Result<Vec<(format::BlobId, u64)>> {
+        pieces(file).iter().map(|id| Ok((format::BlobId::from(**id), self.piece_size(id)?))).collect()
+    }
+
     fn stored_sizes(&self, file: &Node) -> Result<Vec<u64>> {
         pieces(file).iter().map(|id| self.piece_size(id)).collect()
     }
