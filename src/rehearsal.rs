@@ -140,7 +140,7 @@ fn try_file(saved: &SavedTree, file: &SavedNode, directory: &Path) -> Result<Opt
     let extracted = extract(saved, directory, Layout::Contents, &options, &Silent)?;
     let restored = directory.join(file.node.name());
     let fault = if fs::symlink_metadata(&restored).is_ok_and(|found| found.is_file()) {
-        compare::fault(saved, &file.node, &restored)?
+        compare::fault(&saved.pieces(&file.node)?, &file.node, &restored)?
     } else {
         let why = extracted.problems.first().map_or("it is not there", |problem| problem.error.as_str());
         Some(format!("it could not be restored: {}", printable(OsStr::new(why))))

@@ -264,7 +264,7 @@ fn show_runs(
         let begin = match (context.output.json, is_first) {
             (true, true) => "[\n  ",
             (true, false) => ",\n  ",
-            (false, true) => "time (UTC)           command   outcome         took      added  what\n",
+            (false, true) => &columns(["time (UTC)", "command", "outcome", "took", "added", "what"]),
             (false, false) => "",
         };
         let row = if context.output.json {
@@ -296,14 +296,14 @@ fn run_row(run: &Run) -> String {
     let added = if run.items.is_empty() { String::new() } else { show_bytes(added(run)) };
     let why = troubles(run).into_iter().next().filter(|trouble| trouble.error != run.summary);
     let why = why.map(|trouble| format!("; {}: {}", plain(&trouble.what), plain(&trouble.error))).unwrap_or_default();
-    format!(
-        "{}  {:<8}  {:<10}  {:>10}  {added:>9}  {}{why}\n",
-        show_time(run.time),
-        plain(&run.command),
-        plain(&run.outcome),
-        duration(run.seconds),
-        plain(&run.summary),
-    )
+    let (time, command, outcome) = (show_time(run.time), plain(&run.command), plain(&run.outcome));
+    let what = format!("{}{why}", plain(&run.summary));
+    columns([&time, &command, &outcome, &duration(run.seconds), &added, &what])
+}
+
+/// Columns of the widths that nearly everything has.
+fn columns([time, command, outcome, took, added, what]: [&str; 6]) -> String {
+    format!("{time:<19}  {command:<8}  {outcome:<10}  {took:>10}  {added:>9}  {what}\n")
 }
 
 fn run_json(run: &Run) -> Value {

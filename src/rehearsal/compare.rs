@@ -13,7 +13,10 @@ use anyhow::{Context, Result};
 use rustix::fs::{Advice, Timespec, Timestamps, XattrFlags, fadvise, fgetxattr, fsetxattr, futimens};
 
 use crate::store::format::BlobId;
-use crate::store::{Node, SavedTree, node};
+use crate::store::{Node, node};
+
+/// What a piece of a file must be: its id, and its size in bytes.
+pub(super) type Piece = (BlobId, u64);
 
 /// No piece is larger, whatever an index says.
 const PIECE: u64 = 64 << 20;
@@ -23,26 +26,26 @@ const SET_ID: u32 = 0o6000;
 const ATTRIBUTES: &str = "user.";
 
 /// What of the restored file is not as in the point; `None`: nothing.
-pub(super) fn fault(saved: &SavedTree, node: &Node, restored: &Path) -> Result<Option<String>> {
+pub(super) fn fault(pieces: &[Piece], node: &Node, restored: &Path) -> Result<Option<String>> {
     let found = fs::symlink_metadata(restored).context("look at the restored file")?;
     // Its own mode may keep its owner from reading it.
     let mode = Permissions::from_mode(0o600);
     let _ = fs::set_permissions(restored, mode);
     let file = File::open(restored).context("open the restored file")?;
-    Ok(match content_fault(saved, node, &file)? {
+    Ok(match content_fault(pieces, &file)? {
         Some(fault) => Some(fault),
         None => metadata_fault(node, &file, &found),
     })
 }
 
-fn content_fault(saved: &SavedTree, node: &Node, mut file: &File) -> Result<Option<String>> {
+fn content_fault(pieces: &[Piece], mut file: &File) -> Result<Option<String>> {
     let read_back = "read back the restored file";
     file.sync_all().context(read_back)?;
     // A file system that keeps it in memory all the same has no disk.
     let _ = fadvise(file, 0, None, Advice::DontNeed);
     let mut offset = 0;
     let mut bytes = Vec::new();
-    for (id, size) in saved.pieces(node)? {
+    for &(id, size) in pieces {
         if size > PIECE {
             return Ok(Some(format!("piece {id} has {size} bytes, as the index says, which cannot be")));
         }
@@ -102,4 +105,75 @@ const SECOND: i128 = 1_000_000_000;
 /// Whether something could be set, and then was as it should be.
 fn can(set: io::Result<()>, file: &File, is_right: impl Fn(&fs::Metadata) -> bool) -> bool {
     set.is_ok() && file.metadata().is_ok_and(|now| is_right(&now))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::ffi::OsStr;
+
+    use super::*;
+    use crate::store::{Metadata, NodeType};
+
+    /// A file with this content, of which the store says that it is `ab` and `cd`, of mode 640, of the year 2001.
+    fn fault_of(content: &str, change: impl FnOnce(&File)) -> Option<String> {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("file");
+        fs::write(&path, content).unwrap();
+        let file = File::open(&path).unwrap();
+        file.set_permissions(Permissions::from_mode(0o640)).unwrap();
+        let found = file.metadata().unwrap();
+        let mut meta = Metadata {
+            mode: Some(0o640),
+            mtime: node::timestamp(1_000_000_000, 5),
+            uid: Some(found.uid()),
+            gid: Some(found.gid()),
+            ..Metadata::default()
+        };
+        node::set_xattrs(&mut meta, &[("user.a".to_owned(), b"b".to_vec())]);
+        fsetxattr(&file, "user.a", b"b", XattrFlags::empty()).unwrap();
+        let at = Timespec { tv_sec: 1_000_000_000, tv_nsec: 5 };
+        futimens(&file, &Timestamps { last_access: at, last_modification: at }).unwrap();
+        change(&file);
+        let pieces = ["ab", "cd"].map(|text| (BlobId::of(text.as_bytes()), 2));
+        fault(&pieces, &node::named(OsStr::new("file"), NodeType::File, meta), &path).unwrap()
+    }
+
+    #[test]
+    fn file_as_in_the_point_has_no_fault() {
+        assert_eq!(fault_of("abcd", |_| {}), None);
+        // Its owner could not read it before.
+        assert!(fault_of("abcd", |file| file.set_permissions(Permissions::from_mode(0)).unwrap()).is_some());
+    }
+
+    #[test]
+    fn every_wrong_byte_is_found() {
+        let said = |content: &str| fault_of(content, |_| {}).unwrap_or_default();
+        assert!(said("abcx").starts_with("its content at byte 2 is not that of piece "), "{}", said("abcx"));
+        assert!(said("xbcd").starts_with("its content at byte 0 is not that of piece "));
+        assert!(said("abc").starts_with("it ends at byte 3, within piece "));
+        assert!(said("").starts_with("it ends at byte 0, within piece "));
+        assert_eq!(said("abcde"), "it is longer than the 4 bytes of the point");
+    }
+
+    #[test]
+    fn metadata_that_could_have_been_set_is_compared() {
+        let said = |change: &dyn Fn(&File)| fault_of("abcd", change).unwrap_or_default();
+        let mode = said(&|file| file.set_permissions(Permissions::from_mode(0o644)).unwrap());
+        assert_eq!(mode, "its mode is 0644, not 0640");
+        let attribute = said(&|file| fsetxattr(file, "user.a", b"x", XattrFlags::empty()).unwrap());
+        assert_eq!(attribute, "its extended attribute user.a is not that of the point");
+        let at = Timespec { tv_sec: 1_000_000_000, tv_nsec: 6 };
+        let time = said(&|file| futimens(file, &Timestamps { last_access: at, last_modification: at }).unwrap());
+        assert_eq!(time, "the time of its last change is not that of the point");
+        if rustix::process::geteuid().is_root() {
+            assert!(said(&|file| fchown(file, Some(1), Some(1)).unwrap()).starts_with("its owner is 1:1, not "));
+        }
+    }
+
+    #[test]
+    fn piece_of_a_size_that_cannot_be_is_not_read() {
+        let file = tempfile::tempfile().unwrap();
+        let said = content_fault(&[(BlobId::of(b""), 1 << 40)], &file).unwrap().unwrap_or_default();
+        assert!(said.ends_with("as the index says, which cannot be"), "{said}");
+    }
 }
