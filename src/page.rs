@@ -210,7 +210,7 @@ impl Page {
                 time(*when),
                 escaped(what),
                 escaped(outcome),
-                escaped(&shortened(error)),
+                escaped(shortened(error)),
             )?;
         }
         html.write_str("</tbody>\n</table>\n</section>\n")
@@ -242,7 +242,7 @@ impl Page {
 }
 
 fn figure(html: &mut String, caption: &str, plot: impl FnOnce(&mut String) -> std::fmt::Result) -> std::fmt::Result {
-    write!(html, "<figure><figcaption>{caption}</figcaption>\n")?;
+    writeln!(html, "<figure><figcaption>{caption}</figcaption>")?;
     plot(html)?;
     html.write_str("</figure>\n")
 }

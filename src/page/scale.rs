@@ -31,12 +31,8 @@ pub(super) fn sizes(most: u64) -> Vec<(u64, String)> {
 /// What is written at a moment on an axis of this many seconds.
 pub(super) fn moment(seconds: i64, length: i64) -> String {
     const DAY: i64 = 86_400;
-    let format = match length {
-        ..=DAY => "%H:%M",
-        ..=172_800 => "%d %b %H:%M",
-        ..=25_920_000 => "%d %b",
-        _ => "%b %Y",
-    };
+    let formats = [(DAY, "%H:%M"), (2 * DAY, "%d %b %H:%M"), (300 * DAY, "%d %b")];
+    let format = formats.into_iter().find(|(longest, _)| length <= *longest).map_or("%b %Y", |(_, format)| format);
     let time = DateTime::<Utc>::from_timestamp(seconds, 0).unwrap_or_default();
     time.format(format).to_string()
 }

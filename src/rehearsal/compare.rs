@@ -142,7 +142,7 @@ mod tests {
     fn file_as_in_the_point_has_no_fault() {
         assert_eq!(fault_of("abcd", |_| {}), None);
         // Its owner could not read it before.
-        assert!(fault_of("abcd", |file| file.set_permissions(Permissions::from_mode(0)).unwrap()).is_some());
+        assert!(fault_of("abcd", |file| file.set_permissions(Permissions::from_mode(0o000)).unwrap()).is_some());
     }
 
     #[test]
