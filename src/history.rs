@@ -11,6 +11,8 @@ use anyhow::{Context, Result};
 use chrono::{DateTime, Utc};
 use serde::Deserialize;
 
+use crate::error::Annotate;
+
 pub mod tally;
 
 /// A line that is longer is no run: with ten problems an item a run of a thousand items is far below.
@@ -67,6 +69,16 @@ pub struct Item {
     /// What could not be read.
     #[serde(default)]
     pub problems: Vec<Complaint>,
+    /// What servers did among themselves.
+    #[serde(default)]
+    copied: Option<Copied>,
+}
+
+/// What went from one server to another one.
+#[derive(Debug, Clone, Deserialize)]
+struct Copied {
+    #[serde(default)]
+    bytes: u64,
 }
 
 /// Something that went wrong.
@@ -80,6 +92,12 @@ pub struct Complaint {
 }
 
 impl Item {
+    /// Bytes that were added where it is kept: to the store, or to the server with its replica when nothing went into the store.
+    pub fn added(&self) -> u64 {
+        let copied = self.copied.as_ref().map_or(0, |copied| copied.bytes);
+        if self.bytes_added > 0 { self.bytes_added } else { copied }
+    }
+
     /// Why it is not wholly saved; `None` when it is, or only was away.
     pub fn trouble(&self) -> Option<String> {
         match self.outcome.as_str() {
@@ -119,7 +137,9 @@ pub fn open(file: &Path) -> Result<Option<Runs<BufReader<File>>>> {
     match File::open(file) {
         Ok(opened) => Ok(Some(Runs::new(BufReader::with_capacity(BUFFER, opened)))),
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(error).with_context(|| format!("read the report file {}", file.display())),
+        Err(error) => Err(error)
+            .with_context(|| format!("read the report file {}", file.display()))
+            .hint("Run it as the user that makes the backups: only that one can read it."),
     }
 }
 

@@ -31,6 +31,9 @@ use choice::Choice;
 /// What stays free on the disk of the scratch folder, in bytes.
 const RESERVE: u64 = 32 << 20;
 
+/// How many things that cannot be looked through are named.
+const ERRORS: usize = 100;
+
 /// What to do when there is no room.
 const ROOM: &str = "Make room there, or name a directory on a larger disk with --scratch DIR.";
 
@@ -80,7 +83,7 @@ pub fn rehearse(
     let room = scratch.room()?.saturating_sub(RESERVE);
     let mut rehearsed = Rehearsed::default();
     let mut choice = Choice::new(count, draw);
-    let mut smallest_too_large = u64::MAX;
+    let (mut smallest_too_large, mut unread) = (u64::MAX, 0);
     for found in saved.walk(Path::new("/"))? {
         match found.and_then(|found| Ok((size(saved, &found)?, found))) {
             Ok((0, _)) => {}
@@ -93,8 +96,16 @@ pub fn rehearse(
                     choice.offer(size, found);
                 }
             }
-            Err(error) => rehearsed.errors.push(chain(&error)),
+            Err(error) => {
+                unread += 1;
+                if unread <= ERRORS {
+                    rehearsed.errors.push(chain(&error));
+                }
+            }
         }
+    }
+    if unread > ERRORS {
+        rehearsed.errors.push(format!("and {} more", unread - ERRORS));
     }
     if rehearsed.files > 0 && rehearsed.too_large == rehearsed.files {
         let (needed, free) = (show_bytes(smallest_too_large.saturating_add(RESERVE)), show_bytes(room + RESERVE));

@@ -289,7 +289,7 @@ fn show_runs(
 }
 
 fn added(run: &Run) -> u64 {
-    run.items.iter().map(|item| item.bytes_added).fold(0, u64::saturating_add)
+    run.items.iter().map(history::Item::added).fold(0, u64::saturating_add)
 }
 
 fn run_row(run: &Run) -> String {
@@ -318,7 +318,7 @@ fn run_json(run: &Run) -> Value {
             "item": item.item,
             "outcome": item.outcome,
             "seconds": item.seconds,
-            "bytes_added": item.bytes_added,
+            "bytes_added": item.added(),
             "bytes_stored": item.bytes_stored,
             "error": item.trouble().or_else(|| item.error.clone()),
         })).collect::<Vec<_>>(),

@@ -96,7 +96,7 @@ impl Tallies {
         for item in &run.items {
             let tally = entry(&mut self.items, &item.item);
             tally.add(&item.outcome, item.seconds);
-            tally.added = tally.added.saturating_add(item.bytes_added);
+            tally.added = tally.added.saturating_add(item.added());
             if let Some(error) = item.trouble() {
                 tally.trouble(trouble(run, &item.item, &item.outcome, error));
             }
@@ -181,6 +181,21 @@ mod tests {
         let backup = &tallies.commands["backup"];
         assert_eq!((backup.runs, backup.saved, backup.incomplete, backup.failed), (5, 2, 1, 2));
         assert_eq!(backup.last_trouble.as_ref().unwrap().error, "no store");
+    }
+
+    #[test]
+    fn what_went_to_another_server_counts_where_nothing_went_into_the_store() {
+        let item = |rest: &str| format!(r#"{{"item":"incus.lab/default/instance/vm1","outcome":"saved",{rest}}}"#);
+        let lines = [
+            run(1, "ok", &item(r#""bytes_added":0,"copied":{"first":true,"bytes":7,"target":true,"store":false}"#), ""),
+            run(
+                2,
+                "ok",
+                &item(r#""bytes_added":30,"copied":{"first":false,"bytes":7,"target":true,"store":true}"#),
+                "",
+            ),
+        ];
+        assert_eq!(tallies(&lines.each_ref().map(String::as_str)).items["incus.lab/default/instance/vm1"].added, 37);
     }
 
     #[test]

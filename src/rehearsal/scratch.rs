@@ -2,6 +2,7 @@
 //! left is removed by the next one.
 
 use std::fs::{self, DirBuilder, Permissions};
+use std::io::ErrorKind;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
@@ -37,7 +38,7 @@ impl Scratch {
             .hint("Name a directory that you can write with --scratch DIR.")?
             .keep();
         let doomed = path.clone();
-        Ok(Self { path, _guard: Guard::new(move |_| drop(fs::remove_dir_all(doomed))) })
+        Ok(Self { path, _guard: Guard::new(move |_| remove(&doomed)) })
     }
 
     /// Where it is.
@@ -55,6 +56,13 @@ impl Scratch {
             .with_context(|| format!("ask how much is free in {}", self.path.display()))?;
         Ok(system.f_bavail.saturating_mul(system.f_frsize))
     }
+}
+
+/// On a signal files may still be written there meanwhile, so once may not be enough.
+fn remove(path: &Path) {
+    const TRIES: usize = 5;
+    let is_gone = |_: &usize| !matches!(fs::remove_dir_all(path), Err(error) if error.kind() != ErrorKind::NotFound);
+    let _ = (0..TRIES).find(is_gone);
 }
 
 /// Removes what runs of this user have left that were killed. What cannot be removed is in nobody's way.

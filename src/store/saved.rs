@@ -56,6 +56,15 @@ impl std::fmt::Debug for SavedTree {
 
 impl SavedTree {
     pub(super) fn load(repository: Repository<IndexedFullStatus>, point: Point) -> Result<Self> {
+        Self::of(Arc::new(repository), point)
+    }
+
+    /// The tree of another point of the same store, without reading the index once more.
+    pub fn beside(&self, point: &Point) -> Result<Self> {
+        Self::of(Arc::clone(&self.repository), point.clone())
+    }
+
+    fn of(repository: Arc<Repository<IndexedFullStatus>>, point: Point) -> Result<Self> {
         let mut snapshots: Vec<SnapshotFile> = repository
             .get_snapshots(&[&point.id])
             .map_err(|error| explain(*error))
@@ -65,7 +74,7 @@ impl SavedTree {
             Node::new_node(OsStr::new(""), NodeType::Dir, Metadata { mode: Some(0o755), ..Metadata::default() });
         root.subtree = Some(snapshot.tree);
         let roots = snapshot.paths.iter().map(PathBuf::from).collect();
-        Ok(Self { repository: Arc::new(repository), point, root, roots, lens: None })
+        Ok(Self { repository, point, root, roots, lens: None })
     }
 
     /// The same point, as a view shows it.

@@ -77,6 +77,9 @@ fn files_of_the_newest_points_come_back_as_they_were() {
     assert_eq!(shown, [("files.home", 8), ("files.other", 1)]);
     assert_eq!(tried(&outcome).len(), 6);
     nothing_is_left(&env.path("cache"));
+    // Under cron what is well is not worth a mail.
+    let quiet = env.run(["verify", "--restore", "--quiet"]).code(0);
+    assert_eq!((quiet.stdout.as_str(), quiet.stderr.as_str()), ("", ""));
     let told = env.run(["verify", "--restore=100", "-v"]).code(0);
     let told = told.stdout_has(": 8 of 8 files came back as they were (1.37 MiB)").stdout_has("/other/only  3 B");
     told.stderr_has("files are chosen with --seed ")

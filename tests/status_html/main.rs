@@ -158,6 +158,12 @@ fn page_goes_to_standard_output_and_without_a_report_file_lacks_only_what_is_in_
     assert!(page.stdout.starts_with("<!DOCTYPE html>") && page.stdout.ends_with("</html>\n"), "{}", page.stdout);
     let page = page.stdout_has("Size of each point").stdout_lacks("Added to the store");
     page.stdout_lacks("What went wrong").stdout_has("default-src 'none'; style-src 'unsafe-inline'");
+    // A report file that cannot be read costs only what would have come from it.
+    let config = fs::read_to_string(env.config_file()).unwrap();
+    env.config(&format!("report-file = \"{{root}}\"\n{config}"));
+    let page = env.run(["status", "--html", "-"]).code(0).stderr_has("the page lacks what runs have told: ");
+    page.stdout_has("Size of each point").stdout_lacks("What went wrong");
+    env.config(&config);
     let missing = env.path("missing/page.html");
     let told = env.run(["status".as_ref(), "--html".as_ref(), missing.as_os_str()]).code(1);
     told.stderr_has("write the page ").stderr_has("hint: Name a file in a directory that you can write");

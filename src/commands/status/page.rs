@@ -13,7 +13,7 @@ use super::{Context, Freshness};
 use crate::cli::VERSION;
 use crate::config::Config;
 use crate::durable::sync_directory;
-use crate::error::Annotate;
+use crate::error::{Annotate, chain};
 use crate::history;
 use crate::history::tally::troubles;
 use crate::page::plot::Sample;
@@ -38,7 +38,10 @@ pub(super) fn write(
     rows: &[Freshness],
     points: &[Point],
 ) -> Result<()> {
-    let told = config.report_file.as_deref().map(read).transpose()?;
+    // Whoever may not read the report file has a page without it.
+    let told = config.report_file.as_deref().and_then(|file| {
+        read(file).inspect_err(|error| tracing::warn!("the page lacks what runs have told: {}", chain(error))).ok()
+    });
     let (mut added, failures) = match told {
         Some(told) => {
             let mut failures = Vec::from(told.failures);
@@ -105,8 +108,7 @@ fn read(file: &Path) -> Result<Told> {
     for run in runs.by_ref() {
         let run = run?;
         for item in run.items.iter().filter(|item| matches!(item.outcome.as_str(), "saved" | "incomplete")) {
-            let sample =
-                Sample { time: run.time.timestamp(), value: item.bytes_added, is_whole: item.outcome == "saved" };
+            let sample = Sample { time: run.time.timestamp(), value: item.added(), is_whole: item.outcome == "saved" };
             told.added.entry(item.item.clone()).or_default().push(sample);
         }
         for trouble in troubles(&run) {

@@ -13,7 +13,7 @@ use crate::output::printable;
 use crate::quantity::show_bytes;
 use crate::rehearsal::{Draw, Rehearsed, Scratch, rehearse};
 use crate::select;
-use crate::store::Store;
+use crate::store::{SavedTree, Store};
 use crate::timeline::{Point, Timeline};
 
 /// What came of the rehearsals of all items.
@@ -47,14 +47,20 @@ pub(super) fn run(
     let seed = args.seed.unwrap_or_else(|| u64::from(rand::random::<u32>()));
     tracing::info!("files are chosen with --seed {seed}, and restored for a moment into {}", scratch.path().display());
     let mut rehearsals = Rehearsals { seed, count, items: Vec::new() };
+    let mut last: Option<SavedTree> = None;
     for item in wanted {
         let own = points.iter().filter(|point| point.item == item);
         let Some(newest) = own.max_by_key(|point| point.time) else {
             context.monitor.say(&format!("{item} has no point in the store yet; nothing was tried"));
             continue;
         };
-        let saved = store.tree(newest).with_context(|| format!("open point {} of {item}", newest.short_id()))?;
+        let opened = match &last {
+            Some(last) => last.beside(newest),
+            None => store.tree(newest),
+        };
+        let saved = opened.with_context(|| format!("open point {} of {item}", newest.short_id()))?;
         let rehearsed = rehearse(&saved, count, &Draw::new(seed, &item), &scratch, &*context.monitor)?;
+        last = Some(saved);
         rehearsals.items.push((newest.clone(), rehearsed));
     }
     Ok(rehearsals)
@@ -96,10 +102,12 @@ impl Rehearsals {
             let well = tried.iter().filter(|tried| tried.fault.is_none());
             let (count, bytes) =
                 well.clone().fold((0, 0_u64), |(count, sum), tried| (count + 1, sum.saturating_add(tried.bytes)));
-            context.output.line(&format!(
-                "{item}@{id}: {count} of {files} files came back as they were ({})",
-                show_bytes(bytes)
-            ))?;
+            if !context.global.quiet {
+                context.output.line(&format!(
+                    "{item}@{id}: {count} of {files} files came back as they were ({})",
+                    show_bytes(bytes)
+                ))?;
+            }
             if context.global.verbose > 0 {
                 for tried in well {
                     let path = printable(tried.path.as_os_str());
