@@ -118,7 +118,7 @@ pub enum Command {
     History(history::HistoryArgs),
     /// Check configuration, store and readiness of every source; change nothing
     Check(check::CheckArgs),
-    /// Check the integrity of the store
+    /// Check the integrity of the store, and with --restore whether files come back
     Verify(verify::VerifyArgs),
     /// Print a completion script for a shell
     Completions(completions::CompletionsArgs),
