@@ -6,7 +6,8 @@ use std::time::Duration;
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
 use crate::commands::{
-    backup, check, completions, diff, discover, dump, list, ls, man, onboard, pair, prune, restore, status, verify,
+    backup, check, completions, diff, discover, dump, history, list, ls, man, onboard, pair, prune, restore, status,
+    verify,
 };
 use crate::quantity::parse_duration;
 
@@ -113,9 +114,11 @@ pub enum Command {
     Diff(diff::DiffArgs),
     /// Show the newest point of each item, its age, and whether that is too old
     Status(status::StatusArgs),
+    /// Show how runs went: how often each item was saved, how long it took, and why it last was not
+    History(history::HistoryArgs),
     /// Check configuration, store and readiness of every source; change nothing
     Check(check::CheckArgs),
-    /// Check the integrity of the store
+    /// Check the integrity of the store, and with --restore whether files come back
     Verify(verify::VerifyArgs),
     /// Print a completion script for a shell
     Completions(completions::CompletionsArgs),

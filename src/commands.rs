@@ -23,6 +23,7 @@ pub mod completions;
 pub mod diff;
 pub mod discover;
 pub mod dump;
+pub mod history;
 pub mod list;
 pub mod ls;
 pub mod man;
@@ -31,6 +32,7 @@ pub mod onboard;
 pub mod pair;
 pub mod places;
 pub mod prune;
+mod recorded;
 pub mod restore;
 pub mod status;
 pub mod verify;
@@ -131,6 +133,7 @@ pub fn run(command: &Command, context: &Context) -> Result<ExitCode> {
         Command::Dump(args) => dump::run(args, context),
         Command::Diff(args) => diff::run(args, context),
         Command::Status(args) => status::run(args, context),
+        Command::History(args) => history::run(args, context),
         Command::Check(args) => check::run(args, context),
         Command::Verify(args) => verify::run(args, context),
         Command::Completions(args) => completions::run(args, context),

@@ -39,6 +39,8 @@ const EXAMPLE: &str = include_str!("../config.toml.example");
 pub struct Config {
     /// The file it was read from.
     pub file: PathBuf,
+    /// Where each run leaves a line; see [`crate::report::file`].
+    pub report_file: Option<PathBuf>,
     /// The store, once it is set up.
     pub store: Option<StoreConfig>,
     /// Retention rules in the order of the file.
@@ -54,6 +56,7 @@ impl Config {
     pub(crate) fn empty(file: &Path) -> Self {
         Self {
             file: file.to_path_buf(),
+            report_file: None,
             store: None,
             retention: Vec::new(),
             notify: NotifyConfig::default(),

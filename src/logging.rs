@@ -21,6 +21,7 @@ use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 use tracing_subscriber::registry::LookupSpan;
 
 use crate::cli::{Global, LogFormat, LogLevel};
+use crate::output::legible;
 
 pub mod lines;
 
@@ -151,7 +152,10 @@ fn write(line: &str) {
     match SINK.get() {
         Some(sink) => sink(line),
         // In one piece, so that lines of two threads do not mix. If standard error is gone, there is nobody to tell.
-        None => drop(io::stderr().lock().write_all(format!("{line}\n").as_bytes())),
+        None => {
+            let mut stderr = io::stderr().lock();
+            drop(stderr.write_all(format!("{}\n", legible(line, &stderr)).as_bytes()));
+        }
     }
 }
 

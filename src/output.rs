@@ -1,6 +1,9 @@
 //! Data on standard output: tables for people, JSON for programs. The only writer of standard output.
 
-use std::io::{self, Write};
+use std::borrow::Cow;
+use std::io::{self, IsTerminal, Write};
+use std::os::fd::AsFd;
+use std::sync::OnceLock;
 
 use anyhow::{Context as _, Error, Result};
 use serde::Serialize;
@@ -15,17 +18,17 @@ pub struct Output {
 impl Output {
     /// Prints one line.
     pub fn line(&self, line: &str) -> Result<()> {
-        self.bytes(format!("{line}\n").as_bytes())
+        self.bytes(format!("{}\n", legible(line, &io::stdout())).as_bytes())
     }
 
     /// Prints a value as one line of JSON.
     pub fn json_line(&self, value: &impl Serialize) -> Result<()> {
-        self.line(&serde_json::to_string(value).context("write JSON")?)
+        self.bytes(format!("{}\n", serde_json::to_string(value).context("write JSON")?).as_bytes())
     }
 
     /// Prints a value as a JSON document, indented for reading.
     pub fn json_document(&self, value: &impl Serialize) -> Result<()> {
-        self.line(&serde_json::to_string_pretty(value).context("write JSON")?)
+        self.bytes(format!("{}\n", serde_json::to_string_pretty(value).context("write JSON")?).as_bytes())
     }
 
     /// Prints bytes as they are.
@@ -41,9 +44,10 @@ impl Output {
 
     /// Prints a table: columns as wide as their widest cell, two blanks between, no trailing blanks.
     ///
-    /// Columns whose header starts with `>` are aligned right.
+    /// Columns whose header starts with `>` are aligned right. On a terminal that is too narrow for it, the cells of a row stand below each other.
     pub fn table(&self, headers: &[&str], rows: &[Vec<String>]) -> Result<()> {
-        self.bytes(table(headers, rows).as_bytes())
+        let text = fitting(headers, rows, columns(&io::stdout()));
+        self.bytes(legible(&text, &io::stdout()).as_bytes())
     }
 }
 
@@ -102,6 +106,60 @@ pub fn printable(name: &std::ffi::OsStr) -> String {
     text
 }
 
+/// How many columns a terminal has; `None` when it is none, or does not say.
+pub fn columns(stream: &(impl AsFd + IsTerminal)) -> Option<usize> {
+    let size = stream.is_terminal().then(|| rustix::termios::tcgetwinsize(stream).ok()).flatten()?;
+    Some(usize::from(size.ws_col)).filter(|columns| *columns > 0)
+}
+
+/// Text as this terminal shows it: one whose locale has nothing but ASCII gets the numbers of other characters. Elsewhere it is what it is.
+pub fn legible<'t>(text: &'t str, stream: &impl IsTerminal) -> Cow<'t, str> {
+    static KNOWS_ALL: OnceLock<bool> = OnceLock::new();
+    if text.is_ascii() || !stream.is_terminal() || *KNOWS_ALL.get_or_init(|| is_utf8(|name| std::env::var(name).ok())) {
+        return Cow::Borrowed(text);
+    }
+    Cow::Owned(ascii(text))
+}
+
+fn ascii(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for c in text.chars() {
+        if c.is_ascii() { shown.push(c) } else { shown.extend(c.escape_unicode()) }
+    }
+    shown
+}
+
+/// Whether the locale says that the terminal shows UTF-8 (locale(7)); one that says nothing is that of old, which does not.
+fn is_utf8(variable: impl Fn(&str) -> Option<String>) -> bool {
+    let locale = ["LC_ALL", "LC_CTYPE", "LANG"].into_iter().filter_map(variable).find(|value| !value.is_empty());
+    let locale = locale.unwrap_or_default().to_ascii_lowercase();
+    locale.contains("utf-8") || locale.contains("utf8")
+}
+
+/// The table, or its rows stacked when it is wider than `width`.
+fn fitting(headers: &[&str], rows: &[Vec<String>], width: Option<usize>) -> String {
+    let text = table(headers, rows);
+    if width.is_none_or(|width| text.lines().all(|line| line.chars().count() <= width)) {
+        text
+    } else {
+        stacked(headers, rows)
+    }
+}
+
+fn stacked(headers: &[&str], rows: &[Vec<String>]) -> String {
+    let mut text = String::new();
+    for row in rows {
+        let cells = row.iter().zip(headers).enumerate().filter(|(number, (cell, _))| *number == 0 || !cell.is_empty());
+        for (number, (cell, header)) in cells {
+            let header = header.trim_start_matches('>');
+            let label = if number == 0 || header.is_empty() { String::new() } else { format!("{header}: ") };
+            let indent = if number == 0 { "" } else { "  " };
+            text.push_str(&format!("{indent}{label}{cell}\n"));
+        }
+    }
+    text
+}
+
 fn table(headers: &[&str], rows: &[Vec<String>]) -> String {
     let names: Vec<&str> = headers.iter().map(|header| header.trim_start_matches('>')).collect();
     let widths: Vec<usize> = (0..headers.len())
@@ -141,6 +199,27 @@ mod tests {
     fn columns_are_as_wide_as_their_widest_cell() {
         let rows = vec![vec!["a".into(), "10".into()], vec!["long name".into(), "7".into()]];
         assert_eq!(table(&["name", ">size"], &rows), "name       size\na            10\nlong name     7\n");
+    }
+
+    #[test]
+    fn narrow_terminal_has_the_cells_below_each_other() {
+        let rows = vec![vec!["files.host".into(), "10".into(), String::new(), "STALE".into()]];
+        let headers = ["item", ">points", "size", ""];
+        assert_eq!(fitting(&headers, &rows, Some(31)), table(&headers, &rows));
+        assert_eq!(fitting(&headers, &rows, None), table(&headers, &rows));
+        assert_eq!(fitting(&headers, &rows, Some(20)), "files.host\n  points: 10\n  STALE\n");
+    }
+
+    #[test]
+    fn terminal_without_utf8_is_shown_numbers() {
+        assert_eq!(ascii("caf\u{e9}"), "caf\\u{e9}");
+        let with = |variables: &[(&str, &str)]| {
+            let find =
+                |name: &str| variables.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned());
+            is_utf8(find)
+        };
+        assert!(with(&[("LANG", "de_DE.UTF-8")]) && with(&[("LC_ALL", ""), ("LC_CTYPE", "C.utf8")]));
+        assert!(!with(&[]) && !with(&[("LANG", "de_DE.UTF-8"), ("LC_ALL", "C")]) && !with(&[("LANG", "POSIX")]));
     }
 
     #[test]

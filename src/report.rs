@@ -10,6 +10,7 @@ use chrono::{DateTime, Utc};
 use crate::error::ExitCode;
 use crate::source::{Problem, Severity};
 
+pub mod file;
 pub mod json;
 pub mod text;
 
@@ -74,6 +75,12 @@ pub struct Copied {
 }
 
 impl Saved {
+    /// The problems, what was not read before mere warnings.
+    pub fn foremost_problems(&self) -> impl Iterator<Item = &Problem> {
+        let of = |severity| self.problems.iter().filter(move |problem| problem.severity == severity);
+        of(Severity::Unread).chain(of(Severity::Warning))
+    }
+
     /// The outcome of a point with these problems.
     pub fn into_outcome(self) -> Outcome {
         if self.problems.iter().any(|problem| problem.severity == Severity::Unread) {

@@ -11,6 +11,7 @@ use crate::error::{Annotate, ExitCode};
 mod moment;
 mod point;
 
+pub use moment::start_of;
 pub use point::PointSpec;
 
 /// Which items a command means: `files.host`, `docker.nas/volume/pgdata`, `docker.*`, `compose.stacks/paper*`.

@@ -18,12 +18,14 @@ use crate::cli::{Command, Global};
 use crate::error::{self, ExitCode};
 use crate::logging;
 use crate::monitor::{Monitor, Silent, Task, Unit};
-use crate::output::{Output, ReaderGone};
+use crate::output::{self, Output, ReaderGone};
 use crate::quantity::{show_bytes, show_duration};
 use crate::report::json;
 
 /// How often long work says a line where no bar can be drawn.
 const LINE_EVERY: Duration = Duration::from_secs(60);
+/// A bar with all that is told beside it needs about so many columns.
+const WIDE: usize = 90;
 /// How often it prints a JSON line.
 const JSON_EVERY: Duration = Duration::from_secs(1);
 
@@ -49,6 +51,11 @@ pub fn monitor(global: &Global, command: &Command) -> Arc<dyn Monitor> {
 
 fn is_capable_terminal() -> bool {
     io::stderr().is_terminal() && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
+}
+
+/// How many columns the terminal has that people read messages on; `None` where none is.
+pub fn width() -> Option<usize> {
+    output::columns(&io::stderr())
 }
 
 /// Prints an error with its causes and hints, and returns the code to end with.
@@ -116,7 +123,8 @@ fn without_bars<T>(work: impl FnOnce() -> T) -> T {
 
 fn print(line: &str) {
     // Nobody is left to tell when standard error is closed.
-    let _ = writeln!(io::stderr().lock(), "{line}");
+    let mut stderr = io::stderr().lock();
+    let _ = writeln!(stderr, "{}", output::legible(line, &stderr));
 }
 
 /// Draws bars.
@@ -129,11 +137,12 @@ impl Monitor for Terminal {
     fn start(&self, subject: &str, action: &str, unit: Unit) -> Arc<dyn Task> {
         let files = Arc::new(AtomicU64::new(0));
         let bar = self.bars.add(ProgressBar::new_spinner());
-        bar.set_style(style(unit, false, &files));
+        let is_narrow = width().is_some_and(|width| width < WIDE);
+        bar.set_style(style(unit, false, is_narrow, &files));
         bar.set_prefix(subject.to_owned());
-        bar.set_message(action.to_owned());
+        bar.set_message(if is_narrow { format!("{subject} {action}") } else { action.to_owned() });
         bar.enable_steady_tick(Duration::from_millis(120));
-        Arc::new(BarTask { bar, unit, files, has_total: AtomicBool::new(false) })
+        Arc::new(BarTask { bar, unit, is_narrow, files, has_total: AtomicBool::new(false) })
     }
 
     fn is_watched(&self) -> bool {
@@ -145,15 +154,20 @@ impl Monitor for Terminal {
     }
 }
 
-fn style(unit: Unit, has_total: bool, files: &Arc<AtomicU64>) -> ProgressStyle {
-    let template = match (unit, has_total) {
-        (Unit::None, _) => "{spinner} {prefix} {msg} {elapsed}",
-        (Unit::Bytes, true) => {
+fn style(unit: Unit, has_total: bool, is_narrow: bool, files: &Arc<AtomicU64>) -> ProgressStyle {
+    // Where there is no room for more: what it is, and how far. The name comes last, since it is what may be cut.
+    let template = match (unit, has_total, is_narrow) {
+        (Unit::None, _, true) => "{spinner} {elapsed} {wide_msg}",
+        (_, true, true) => "{percent:>3}% {eta} left {wide_msg}",
+        (Unit::Bytes, false, true) => "{spinner} {bytes} {elapsed} {wide_msg}",
+        (Unit::Count, false, true) => "{spinner} {pos} {elapsed} {wide_msg}",
+        (Unit::None, ..) => "{spinner} {prefix} {msg} {elapsed}",
+        (Unit::Bytes, true, _) => {
             "{prefix} {msg} {bar:24} {percent:>3}%  {bytes} of {total_bytes}{files}  {bytes_per_sec}  {eta} left"
         }
-        (Unit::Bytes, false) => "{spinner} {prefix} {msg}  {bytes}{files}  {bytes_per_sec}  {elapsed}",
-        (Unit::Count, true) => "{prefix} {msg} {bar:24} {percent:>3}%  {pos} of {len}  {eta} left",
-        (Unit::Count, false) => "{spinner} {prefix} {msg}  {pos}  {elapsed}",
+        (Unit::Bytes, false, _) => "{spinner} {prefix} {msg}  {bytes}{files}  {bytes_per_sec}  {elapsed}",
+        (Unit::Count, true, _) => "{prefix} {msg} {bar:24} {percent:>3}%  {pos} of {len}  {eta} left",
+        (Unit::Count, false, _) => "{spinner} {prefix} {msg}  {pos}  {elapsed}",
     };
     let files = files.clone();
     ProgressStyle::with_template(template)
@@ -172,6 +186,7 @@ fn style(unit: Unit, has_total: bool, files: &Arc<AtomicU64>) -> ProgressStyle {
 struct BarTask {
     bar: ProgressBar,
     unit: Unit,
+    is_narrow: bool,
     files: Arc<AtomicU64>,
     has_total: AtomicBool,
 }
@@ -179,7 +194,7 @@ struct BarTask {
 impl Task for BarTask {
     fn expect(&self, total: u64) {
         if total > 0 && !self.has_total.swap(true, Ordering::Relaxed) {
-            self.bar.set_style(style(self.unit, true, &self.files));
+            self.bar.set_style(style(self.unit, true, self.is_narrow, &self.files));
         }
         self.bar.set_length(total);
     }

@@ -23,12 +23,14 @@ use crate::job::{Driver, Job};
 use crate::lock::Lock;
 use crate::notify::Notifier;
 use crate::quantity::{show_duration, show_time};
+use crate::report::file::{Recorder, file_in_broken_config};
 use crate::report::{ItemReport, Outcome, Report, Verdict, json, text};
 use crate::select::{self, Selector};
 use crate::source::{Away, Item, OpenOptions, Readiness, Source};
 use crate::store::locks::Held;
 use crate::store::{SaveOptions, Store};
 use crate::timeline::{Point, Timeline};
+use crate::ui;
 
 mod replicate;
 
@@ -72,6 +74,8 @@ pub fn run(args: &BackupArgs, context: &Context) -> Result<ExitCode> {
             if !args.dry_run {
                 let text = fs::read_to_string(context.config_file()).unwrap_or_default();
                 Notifier::for_broken_config(&text).fail(&error, exit_code(&error));
+                let file = file_in_broken_config(&text);
+                Recorder::new(file.as_deref(), "backup", context.now()).fail(&error, exit_code(&error));
             }
             return Err(error);
         }
@@ -85,17 +89,23 @@ pub fn run(args: &BackupArgs, context: &Context) -> Result<ExitCode> {
             None => notifier.fail(&anyhow!("holdall broke off: this is a fault in the program"), ExitCode::Failed),
         }
     });
+    let file = config.report_file.as_deref().filter(|_| !args.dry_run);
+    let recorder = Arc::new(Recorder::new(file, "backup", context.now()));
+    let recording = recorder.guard();
     let begun = Instant::now();
-    let result = Run { args, context, config: &config, notifier: &notifier }.run();
+    let result = Run { args, context, config: &config, notifier: &notifier, recorder: &recorder }.run();
     on_signal.disarm();
+    recording.disarm();
     match result {
         Ok(mut report) => {
             report.elapsed = begun.elapsed();
+            recorder.finish(&report);
             notifier.finish(&report);
             show(&report, args, context)?;
             Ok(report.exit_code())
         }
         Err(error) => {
+            recorder.fail(&error, exit_code(&error));
             notifier.fail(&error, exit_code(&error));
             Err(error)
         }
@@ -108,11 +118,11 @@ fn show(report: &Report, args: &BackupArgs, context: &Context) -> Result<()> {
     }
     if context.global.quiet {
         if report.verdict() != Verdict::Ok {
-            tracing::error!(detail = text::for_terminal(report).trim_end(), "the backup is not whole");
+            tracing::error!(detail = text::for_terminal(report, None).trim_end(), "the backup is not whole");
         }
         return Ok(());
     }
-    context.monitor.say(text::for_terminal(report).trim_end());
+    context.monitor.say(text::for_terminal(report, ui::width()).trim_end());
     if args.dry_run {
         context.monitor.say("This was a dry run: nothing was changed, and nobody was told.");
     }
@@ -148,6 +158,7 @@ struct Run<'r> {
     context: &'r Context,
     config: &'r Config,
     notifier: &'r Notifier,
+    recorder: &'r Recorder,
 }
 
 impl Run<'_> {
@@ -375,6 +386,7 @@ impl Run<'_> {
         if self.context.output.json {
             self.context.output.json_line(&json::item_json(&item))?;
         }
+        self.recorder.add(&item);
         report.items.push(item);
         Ok(())
     }

@@ -7,14 +7,15 @@ use anyhow::{Context as _, Error, Result};
 use serde_json::json;
 
 use super::places::{self, Answered, Places, needs_store, replications};
-use super::{Context, hold_store, lock_source, lock_store};
+use super::{Context, hold_store, lock_source, lock_store, recorded};
 use crate::config::{Config, RetentionRule};
-use crate::error::ExitCode;
+use crate::error::{ExitCode, chain};
 use crate::incus::Replication;
 use crate::incus::timeline::ServerTimeline;
 use crate::lock::Lock;
 use crate::monitor::Monitor;
 use crate::quantity::{parse_duration, rfc3339, show_bytes, show_time};
+use crate::report::file::Ended;
 use crate::retention::sides::{Wider, is_shared, rule_at, wider_on_target};
 use crate::retention::{self, Verdict};
 use crate::store::Store;
@@ -122,12 +123,15 @@ fn on(place: Place) -> String {
 
 /// Runs `prune`.
 pub fn run(args: &PruneArgs, context: &Context) -> Result<ExitCode> {
-    let config = context.config()?;
-    let _locks = if args.dry_run { Vec::new() } else { locks(args, context, &config)? };
+    recorded::run(context, "prune", !args.dry_run, |config| prune(args, context, config))
+}
+
+fn prune(args: &PruneArgs, context: &Context, config: &Config) -> Result<Ended> {
+    let _locks = if args.dry_run { Vec::new() } else { locks(args, context, config)? };
     let hold = (!args.dry_run).then_some(Purpose::Exclude);
-    let places = Places::look_and(context, &config, &args.selectors, hold)?;
-    let wanted = places.resolve(&config, &args.selectors)?;
-    let plans = plan(&config, &places, |item| wanted.iter().any(|wanted| wanted == item), context);
+    let places = Places::look_and(context, config, &args.selectors, hold)?;
+    let wanted = places.resolve(config, &args.selectors)?;
+    let plans = plan(config, &places, |item| wanted.iter().any(|wanted| wanted == item), context);
     if context.output.json {
         context.output.json_document(&plans.iter().map(Plan::to_json).collect::<Vec<_>>())?;
     } else if args.dry_run {
@@ -138,7 +142,8 @@ pub fn run(args: &PruneArgs, context: &Context) -> Result<ExitCode> {
     context.monitor.say(&done.summary);
     let errors: Vec<Error> = done.errors.into_iter().chain(not_pruned(places)).collect();
     errors.iter().for_each(places::tell);
-    Ok(if errors.is_empty() { ExitCode::Done } else { ExitCode::Failed })
+    let code = if errors.is_empty() { ExitCode::Done } else { ExitCode::Failed };
+    Ok(Ended { code, summary: done.summary, errors: errors.iter().map(chain).collect() })
 }
 
 /// Nothing else removes or adds points meanwhile: not in the store, and not on the servers of a source.

@@ -4,6 +4,7 @@
 //! wants them: on the target, and in the store with `export`. If one of these lags, the item is as old as there.
 
 use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use chrono::{DateTime, Utc};
@@ -16,12 +17,18 @@ use crate::error::ExitCode;
 use crate::quantity::{rfc3339, show_bytes, show_duration, show_time};
 use crate::timeline::{Place, Point, SAFETY_SUFFIX};
 
+mod page;
+
 /// Arguments of `status`.
 #[derive(Debug, clap::Args)]
 pub struct StatusArgs {
     /// Which items: KIND.NAME, KIND.NAME/REST, globs; none = all
     #[arg(value_name = "SELECTOR", add = super::completions::selectors())]
     selectors: Vec<String>,
+
+    /// Write a page for browsers to FILE as well, with plots over time; `-` writes it to standard output, and nothing else
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
 }
 
 /// How fresh one item is.
@@ -106,7 +113,12 @@ pub fn run(args: &StatusArgs, context: &Context) -> Result<ExitCode> {
         if is_known { freshness } else { Freshness { newest: None, age: None, bytes: None, is_known, ..freshness } }
     };
     let rows: Vec<Freshness> = wanted.iter().map(freshness).collect();
-    if context.output.json {
+    if let Some(target) = &args.html {
+        page::write(target, context, &config, &rows, &places.points)?;
+    }
+    if args.html.as_deref() == Some(Path::new("-")) {
+        // Standard output is the page.
+    } else if context.output.json {
         let rows: Vec<_> = rows
             .iter()
             .map(|row| {

@@ -16,6 +16,7 @@ pub(super) const LATER: [&str; 3] = ["mirror", "notify.mail", "notify.metrics"];
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case", expecting = "a table")]
 pub(super) struct File {
+    pub report_file: Option<Spanned<String>>,
     pub store: Option<Spanned<StoreTable>>,
     pub notify: NotifyTable,
     pub retention: Vec<Spanned<RetentionTable>>,

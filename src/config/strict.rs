@@ -163,7 +163,7 @@ web = 3
         assert_eq!(
             problems(text),
             [
-                "2: color: unknown key; known here: store, notify, retention, files, ssh, docker, compose, incus, ios",
+                "2: color: unknown key; known here: report-file, store, notify, retention, files, ssh, docker, compose, incus, ios",
                 "4: store.repository: must be a string, not an integer",
                 "5: store.pasword-file: unknown key; did you mean `password-file`?",
                 "8: retention.policy: must be a string, not an array",

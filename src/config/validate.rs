@@ -65,8 +65,10 @@ pub(super) fn parse(file: &Path, bytes: &[u8]) -> Result<Config, Problems> {
 
 fn check(file: &Path, written: &File, removed: &Removed, problems: &mut Collector) -> Config {
     let names = Names::check(written, problems);
+    let report_file = written.report_file.as_ref();
     Config {
         file: file.to_path_buf(),
+        report_file: report_file.and_then(|file| problems.take(&file.span(), "report-file", absolute(file.get_ref()))),
         store: written.store.as_ref().map(|table| store::check(table, removed, problems)),
         retention: retention::check(&written.retention, &names, problems),
         notify: NotifyConfig {

@@ -172,7 +172,7 @@ fn hint(error: &Error) -> Option<String> {
 }
 
 /// Seconds with the milliseconds.
-fn seconds(duration: Duration) -> f64 {
+pub(super) fn seconds(duration: Duration) -> f64 {
     (duration.as_secs_f64() * 1000.0).round() / 1000.0
 }
 

@@ -11,7 +11,9 @@ use super::{Copied, ItemReport, Outcome, Report, Saved, Verdict};
 use crate::error::{chain, hints};
 use crate::output::printable;
 use crate::quantity::{show_bytes, show_duration, show_time};
-use crate::source::{Problem, Severity};
+use crate::source::Severity;
+
+mod table;
 
 /// How many problems of an item are shown.
 const PROBLEMS_SHOWN: usize = 10;
@@ -41,9 +43,13 @@ pub fn summary(report: &Report) -> String {
     format!("{verdict}: {}, in {}", parts.join(", "), show_duration(report.elapsed))
 }
 
-/// The report for the end of a run on a terminal: a line an item with what went wrong below it, other errors, the summary.
-pub fn for_terminal(report: &Report) -> String {
-    format!("{}{}\n", details(report), summary(report))
+/// The report for the end of a run on a terminal of this many columns, `None` elsewhere: a row an item with what went wrong below it, other errors,
+/// the summary. Where a row has no room it is stacked, and nothing is left out.
+pub fn for_terminal(report: &Report, width: Option<usize>) -> String {
+    let mut text = table::rows(report, width);
+    report.errors.iter().for_each(|other| text.push_str(&table::wrapped(&error(other), "  ", width)));
+    text.push_str(&table::wrapped(&format!("{}\n", summary(report)), "  ", width));
+    text
 }
 
 /// The report as the body of a ping: the summary, then the same lines, since a server keeps the beginning.
@@ -145,11 +151,8 @@ fn below(item: &ItemReport) -> Vec<String> {
 
 /// The first problems, what was not read before mere warnings, and how many more there are.
 fn problems(saved: &Saved) -> Vec<String> {
-    let (unread, warnings): (Vec<&Problem>, Vec<&Problem>) =
-        saved.problems.iter().partition(|problem| problem.severity == Severity::Unread);
-    let mut lines: Vec<String> = unread
-        .into_iter()
-        .chain(warnings)
+    let mut lines: Vec<String> = saved
+        .foremost_problems()
         .take(PROBLEMS_SHOWN)
         .map(|problem| {
             let kind = if problem.severity == Severity::Warning { "warning: " } else { "" };
@@ -179,6 +182,7 @@ mod tests {
 
     use super::*;
     use crate::error::Annotate;
+    use crate::source::Problem;
 
     fn item(name: &str, outcome: Outcome) -> ItemReport {
         ItemReport { item: name.into(), outcome, elapsed: Duration::from_millis(4200) }
@@ -255,8 +259,19 @@ error: prune: disk full
 hint: free some
 ";
         let summary = "failed: 1 saved, 1 away, 1 not due, 1 failed, 1 other error, in 1min 23s\n";
-        assert_eq!(for_terminal(&report), format!("{lines}{summary}"));
         assert_eq!(for_ping(&report), format!("{summary}{lines}"));
+        let rows = "\
+item        outcome  new  changed  unchanged     added  stored  took
+files.host  saved      1        2         30  1.50 KiB   700 B  4.2s
+files.etc   not due  newest 2026-02-05 11:59:00, due 2026-02-06 07:59:00
+ios.phone   away     not on the network
+docker.nas  failed   list volumes: connection refused
+    hint: start docker
+error: prune: disk full
+hint: free some
+";
+        assert_eq!(for_terminal(&report, None), format!("{rows}{summary}"));
+        assert_eq!(for_terminal(&report, Some(80)), format!("{rows}{summary}"));
     }
 
     #[test]

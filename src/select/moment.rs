@@ -48,6 +48,17 @@ pub(super) fn is_id(text: &str) -> bool {
 ///
 /// What people copy from a list or type by hand is the beginning of a day or second, and they mean all of it.
 fn end_of(text: &str) -> Option<DateTime<Utc>> {
+    let (start, length) = named(text)?;
+    start.checked_add_signed(length - TimeDelta::nanoseconds(1))
+}
+
+/// The first instant of the day, minute or second that the text names; UTC unless it says otherwise.
+pub fn start_of(text: &str) -> Option<DateTime<Utc>> {
+    named(text).map(|(start, _)| start)
+}
+
+/// Where the day, minute or second that the text names begins, and how long it is.
+fn named(text: &str) -> Option<(DateTime<Utc>, TimeDelta)> {
     let (date, rest) = (text.get(..10)?, text.get(10..)?);
     let (time, offset) = match rest.find(['Z', 'z', '+', '-']) {
         Some(start) => (&rest[..start], zone(&rest[start..])?),
@@ -63,8 +74,7 @@ fn end_of(text: &str) -> Option<DateTime<Utc>> {
             None => (read("%Y-%m-%d %H:%M")?, TimeDelta::minutes(1)),
         }
     };
-    let end = start.checked_add_signed(length - TimeDelta::nanoseconds(1))?;
-    end.and_local_timezone(offset).single().map(|end| end.to_utc())
+    start.and_local_timezone(offset).single().map(|start| (start.to_utc(), length))
 }
 
 fn zone(text: &str) -> Option<FixedOffset> {

@@ -57,6 +57,15 @@ impl std::fmt::Debug for SavedTree {
 
 impl SavedTree {
     pub(super) fn load(repository: Repository<IndexedFullStatus>, point: Point) -> Result<Self> {
+        Self::of(Arc::new(repository), point)
+    }
+
+    /// The tree of another point of the same store, without reading the index once more.
+    pub fn beside(&self, point: &Point) -> Result<Self> {
+        Self::of(Arc::clone(&self.repository), point.clone())
+    }
+
+    fn of(repository: Arc<Repository<IndexedFullStatus>>, point: Point) -> Result<Self> {
         let mut snapshots: Vec<SnapshotFile> = repository
             .get_snapshots(&[&point.id])
             .map_err(|error| explain(*error))
@@ -66,7 +75,7 @@ impl SavedTree {
             Node::new_node(OsStr::new(""), NodeType::Dir, Metadata { mode: Some(0o755), ..Metadata::default() });
         root.subtree = Some(snapshot.tree);
         let roots = snapshot.paths.iter().map(PathBuf::from).collect();
-        Ok(Self { repository: Arc::new(repository), point, root, roots, lens: None })
+        Ok(Self { repository, point, root, roots, lens: None })
     }
 
     /// The same point, as a view shows it.
@@ -154,6 +163,11 @@ impl SavedTree {
     pub fn piece_sizes(&self, file: &Node) -> Result<Vec<u64>> {
         let sizes = self.stored_sizes(file)?;
         Ok(self.decoder_of(file, &sizes)?.map_or(sizes, |decoder| vec![decoder.size()]))
+    }
+
+    /// The pieces that a file is stored in, in order, each with its size in bytes: as stored, whatever a view shows.
+    pub fn pieces(&self, file: &Node) -> Result<Vec<(format::BlobId, u64)>> {
+        pieces(file).iter().map(|id| Ok((format::BlobId::from(**id), self.piece_size(id)?))).collect()
     }
 
     fn stored_sizes(&self, file: &Node) -> Result<Vec<u64>> {
