@@ -11,6 +11,7 @@ pub mod durable;
 pub mod error;
 pub mod extract;
 pub mod finding;
+pub mod hooks;
 pub mod incus;
 pub mod job;
 pub mod lock;

@@ -16,6 +16,8 @@ use crate::select;
 use crate::source::{Readiness, Source};
 use crate::timeline::Timeline;
 
+mod told;
+
 /// Arguments of `check`.
 #[derive(Debug, clap::Args)]
 pub struct CheckArgs {
@@ -83,6 +85,10 @@ fn look(args: &CheckArgs, context: &Context, config: &Config, findings: &mut Vec
             findings.extend(examined.into_iter().map(|(what, error)| Finding::wrong(what, error)));
         }
     }
+    if args.selectors.is_empty() {
+        findings.extend(told::look(config));
+    }
+    findings.extend(told::look_at_hooks(config, &wanted));
     let wider = wider_on_target(config, &wanted);
     findings.extend(wider.iter().map(|wider| Finding::warning("retention", wider.to_string(), Wider::HINT)));
     Ok(())
