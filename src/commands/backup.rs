@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Error, Result, anyhow};
 use chrono::{DateTime, Utc};
 
+use self::hooks::Mark;
 use super::prune;
 use super::status::Freshness;
 use super::{Context, known_items, lock_source, lock_store, open_store, try_lock_source};
@@ -283,13 +284,13 @@ impl Run<'_> {
         report: &mut Report,
     ) -> Result<()> {
         let mut around = self.around(Some(&job.id));
-        let told_before = (report.items.len(), report.errors.len());
+        let mark = Mark::behind(report);
         let mut lock = None;
         if !around.set().is_empty() && self.is_due_unasked(job, opened) {
             lock = self.lock_to_save(job)?;
             if let Some(outcome) = self.begin(&mut around) {
                 self.add(report, &job.id, outcome, Duration::ZERO)?;
-                self.end(around, told_before, report);
+                self.end(around, &mark, report);
                 return Ok(());
             }
         }
@@ -298,7 +299,7 @@ impl Run<'_> {
             report.errors.push(error.context(job.id.clone()));
         }
         result?;
-        self.end(around, told_before, report);
+        self.end(around, &mark, report);
         Ok(())
     }
 

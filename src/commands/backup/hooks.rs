@@ -1,5 +1,7 @@
 //! The hooks of a run and of its sources: when they are run, and how what comes of them is told.
 
+use std::time::{Duration, Instant};
+
 use anyhow::Result;
 use serde_json::json;
 
@@ -14,6 +16,20 @@ use crate::select::Selector;
 
 /// The kinds whose source is one item: whether it is due is known without asking it.
 const ONE_ITEM: [&str; 3] = ["files", "ssh", "ios"];
+
+/// Where the part of a report begins that is one source's.
+pub(super) struct Mark {
+    items: usize,
+    errors: usize,
+    begun: Instant,
+}
+
+impl Mark {
+    /// Behind what is in it now.
+    pub(super) fn behind(report: &Report) -> Self {
+        Self { items: report.items.len(), errors: report.errors.len(), begun: Instant::now() }
+    }
+}
 
 impl Run<'_> {
     /// Does the work of the run between its hooks.
@@ -53,7 +69,7 @@ impl Run<'_> {
     fn all_away(&self, jobs: &[Job], selectors: &[Selector], why: &str) -> Result<Ended> {
         let mut report = Report::default();
         for job in jobs.iter().filter(|job| is_concerned(selectors, &job.id)) {
-            self.add(&mut report, &job.id, Outcome::Away(why.to_owned()), std::time::Duration::ZERO)?;
+            self.add(&mut report, &job.id, Outcome::Away(why.to_owned()), Duration::ZERO)?;
         }
         Ok(Ended { report, standing: None })
     }
@@ -84,15 +100,15 @@ impl Run<'_> {
     }
 
     /// Runs what comes after a source, told what came of what was added to the report.
-    pub(super) fn end(&self, around: Around, (items, errors): (usize, usize), report: &mut Report) {
+    pub(super) fn end(&self, around: Around, mark: &Mark, report: &mut Report) {
         if self.args.dry_run || around.set().is_empty() {
             return;
         }
         // A part of the report, for as long as it is asked.
         let own = Report {
-            items: report.items.split_off(items),
-            errors: report.errors.split_off(errors),
-            elapsed: self.begun.elapsed(),
+            items: report.items.split_off(mark.items),
+            errors: report.errors.split_off(mark.errors),
+            elapsed: mark.begun.elapsed(),
         };
         let failed = around.finish(Came::of(&own), |ran| self.tell(ran));
         report.items.extend(own.items);

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result};
 use chrono::{DateTime, Utc};
 
+use super::hooks::Mark;
 use super::{Opened, Run, is_wanted};
 use crate::commands::lock_source;
 use crate::hooks::Around;
@@ -55,7 +56,7 @@ impl Run<'_> {
             Ok((servers, selection))
         });
         let mut around = self.around(Some(&job.id));
-        let told_before = (report.items.len(), report.errors.len());
+        let mark = Mark::behind(report);
         let done = asked.and_then(|(servers, selection)| {
             self.run_over(job, replication, &servers, selection, selectors, (opened, &mut around), report)
         });
@@ -66,7 +67,7 @@ impl Run<'_> {
                 self.add(report, &job.id, Outcome::Failed(error), begun.elapsed())?;
             }
         }
-        self.end(around, told_before, report);
+        self.end(around, &mark, report);
         Ok(())
     }
 
