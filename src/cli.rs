@@ -113,7 +113,7 @@ pub enum Command {
     Diff(diff::DiffArgs),
     /// Show the newest point of each item, its age, and whether that is too old
     Status(status::StatusArgs),
-    /// Check configuration, store and readiness of every source; change nothing
+    /// Check configuration, store, readiness of every source, hooks and who is told; change nothing
     Check(check::CheckArgs),
     /// Check the integrity of the store
     Verify(verify::VerifyArgs),

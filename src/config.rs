@@ -78,7 +78,8 @@ impl Config {
 impl Config {
     /// Every secret that is configured.
     pub fn secrets(&self) -> Vec<&Secret> {
-        let store = self.store.iter().flat_map(|store| std::iter::once(&store.password).chain(store.secret_options.values()));
+        let store =
+            self.store.iter().flat_map(|store| std::iter::once(&store.password).chain(store.secret_options.values()));
         let sources = self.sources.iter().flat_map(|source| match source {
             SourceConfig::Ssh(ssh) => ssh.login.passphrase.iter().chain(&ssh.login.password).collect(),
             SourceConfig::Ios(ios) => ios.encryption_password.iter().collect(),

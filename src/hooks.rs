@@ -173,7 +173,8 @@ fn run(
             } else if event == Event::Before && status.code() == Some(NOT_NOW) {
                 Ok(Answer::NotNow)
             } else {
-                let how = status.code().map_or_else(|| format!("was ended by {status}"), |code| format!("ended with {code}"));
+                let how =
+                    status.code().map_or_else(|| format!("was ended by {status}"), |code| format!("ended with {code}"));
                 Err(anyhow!("{program:?} {how}{}", said(&output)))
             };
             (result, output)

@@ -169,7 +169,8 @@ fn run_that_finds_the_lock_taken_leaves_the_state_of_the_check_as_it_is() {
 fn broken_config_is_told_when_the_url_can_be_found() {
     let server = Server::start(vec![ok()]);
     let config = format!("[files.host]\npath = [\"/etc\n[notify.healthchecks]\nurl = \"{}\"\n", server.url("/uuid"));
-    Notifier::for_broken_config(Path::new("config.toml"), &config).fail(&anyhow!("config.toml: 1 problem"), ExitCode::Usage);
+    Notifier::for_broken_config(Path::new("config.toml"), &config)
+        .fail(&anyhow!("config.toml: 1 problem"), ExitCode::Usage);
     let requests = server.requests();
     assert_eq!(paths(&requests), ["/uuid/2"]);
     assert_eq!(requests[0].body, "error: config.toml: 1 problem\n");
@@ -194,6 +195,14 @@ fn silent_notifier_tells_nobody() {
         notifier.finish(&saved_report(), None);
     });
     assert_eq!(log, "");
+}
+
+#[test]
+fn answer_without_an_end_is_not_read() {
+    let server = Server::start(vec![Answer::Endless(200)]);
+    let log = logged(|| check(&server, effort()).finish(&saved_report()));
+    assert!(!log.contains("WARN"), "{log}");
+    assert_eq!(server.requests().len(), 1);
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! `holdall check`: would a run work? Configuration, store, and every source's readiness; changes nothing, but brings back what a run that was killed has left
+//! `holdall check`: would a run work? Configuration, store, every source's readiness, hooks, and who is told; changes nothing, but brings back what a run that was killed has left
 //! stopped.
 
 use anyhow::Result;

@@ -126,7 +126,9 @@ fn explain(error: &Error, key: &str, found: &str) -> String {
         };
     }
     let expected = match expected {
-        "a sequence" if !key.contains('.') || key.ends_with(".dump") || key == "notify.webhook" => &format!("an array of tables, [[{key}]]"),
+        "a sequence" if !key.contains('.') || key.ends_with(".dump") || key == "notify.webhook" => {
+            &format!("an array of tables, [[{key}]]")
+        }
         "a sequence" => "an array",
         "a map" => "a table",
         "a boolean" => "true or false",

@@ -10,10 +10,10 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 
 use self::sources::Names;
+use super::Config;
 use super::file::File;
 use super::problem::{Collector, Problem, Problems, line_at};
 use super::strict::{self, Removed};
-use super::Config;
 use crate::error::{Annotate, ExitCode};
 
 mod compose;
@@ -69,8 +69,7 @@ fn check(file: &Path, written: &File, removed: &Removed, problems: &mut Collecto
     let report_file = written.report_file.as_ref();
     Config {
         file: file.to_path_buf(),
-        report_file: report_file
-            .and_then(|file| problems.take(&file.span(), "report-file", absolute(file.get_ref()))),
+        report_file: report_file.and_then(|file| problems.take(&file.span(), "report-file", absolute(file.get_ref()))),
         store: written.store.as_ref().map(|table| store::check(table, removed, problems)),
         retention: retention::check(&written.retention, &names, problems),
         notify: notify::check(written, removed, problems),

@@ -248,7 +248,10 @@ mod tests {
 
     #[test]
     fn environment_has_what_is_said_and_no_credentials() {
-        assert_eq!(sh("env | grep '^HOLDALL_'; echo \"[$CREDENTIALS_DIRECTORY]\"", LONG).output, ["HOLDALL_EVENT=before", "[]"]);
+        assert_eq!(
+            sh("env | grep '^HOLDALL_'; echo \"[$CREDENTIALS_DIRECTORY]\"", LONG).output,
+            ["HOLDALL_EVENT=before", "[]"]
+        );
     }
 
     #[test]

@@ -72,7 +72,11 @@ pub(super) fn client(follows: bool) -> Result<Client> {
 /// When it is none, or not of http or https. The message does not contain it.
 pub(super) fn parse_url(text: &str) -> Result<Url> {
     let url = Url::parse(text.trim()).context("read the URL")?;
-    ensure!(matches!(url.scheme(), "http" | "https"), "the URL begins with `{}:`, not with http or https", url.scheme());
+    ensure!(
+        matches!(url.scheme(), "http" | "https"),
+        "the URL begins with `{}:`, not with http or https",
+        url.scheme()
+    );
     Ok(url)
 }
 

@@ -108,7 +108,8 @@ fn went_wrong(report: &Report) -> Vec<String> {
 fn problems(saved: &Saved) -> Vec<String> {
     let of = |severity| saved.problems.iter().filter(move |problem| problem.severity == severity);
     let shown = of(Severity::Unread).chain(of(Severity::Warning)).take(PROBLEMS);
-    let line = |problem: &Problem| format!("  {}: {}", printable(problem.path.as_os_str()), plain(&problem.error, "  "));
+    let line =
+        |problem: &Problem| format!("  {}: {}", printable(problem.path.as_os_str()), plain(&problem.error, "  "));
     let mut lines: Vec<String> = shown.map(line).collect();
     let more = saved.problem_count.max(saved.problems.len() as u64).saturating_sub(lines.len() as u64);
     if more > 0 {

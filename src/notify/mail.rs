@@ -6,15 +6,15 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, anyhow, ensure};
+use anyhow::{Context as _, Result, anyhow};
 use lettre::Message;
 use lettre::message::header::{ContentType, HeaderName, HeaderValue};
 use lettre::message::{Mailbox, Mailboxes};
 use uuid::Uuid;
 
+use super::letter;
 use super::news::{End, News};
 use super::warn;
-use super::letter;
 use crate::config::{MailConfig, MailServer, MailTls};
 use crate::secret::Revealed;
 
@@ -170,14 +170,15 @@ fn within<T: Send + 'static>(limit: Duration, work: impl FnOnce(Instant) -> Resu
 ///
 /// Why not.
 pub fn check_address(text: &str) -> Result<(), String> {
-    let checked = (|| {
-        let mailbox: Mailbox = text.parse()?;
-        // Few servers take others, and none of the rest says why.
-        ensure!(mailbox.email.to_string().is_ascii(), "write its part behind the @ in punycode");
-        ensure!(!text.chars().any(char::is_control), "it has a control character");
-        Ok(())
-    })();
-    checked.map_err(|error: anyhow::Error| format!("`{}` is no address: {error}", text.escape_debug()))
+    let Ok(mailbox) = text.parse::<Mailbox>() else {
+        let shown = text.escape_debug();
+        return Err(format!("`{shown}` is no address; write for example nas@example.org or NAS <nas@example.org>"));
+    };
+    // Few servers take others, and none of the rest says why.
+    if !mailbox.email.to_string().is_ascii() || text.chars().any(char::is_control) {
+        return Err("an address is made of ASCII characters; write its part behind the @ in punycode".to_owned());
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -189,7 +190,8 @@ mod tests {
         for text in ["nas@example.org", "NAS im Keller <nas@example.org>", "root@localhost"] {
             assert_eq!(check_address(text), Ok(()), "{text}");
         }
-        for text in ["", "nas", "nas@", "@example.org", "a@b@c", "nas@example.org\nBcc: x@y.z", "a@b, c@d", "näs@example.org"]
+        for text in
+            ["", "nas", "nas@", "@example.org", "a@b@c", "nas@example.org\nBcc: x@y.z", "a@b, c@d", "näs@example.org"]
         {
             assert!(check_address(text).is_err(), "{text}");
         }

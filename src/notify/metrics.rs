@@ -87,11 +87,8 @@ fn put(file: &Path, content: &[u8]) -> Result<()> {
         return Err(anyhow!("there is no folder {folder:?}")).hint(missing_hint(folder));
     }
     // node_exporter reads every name that ends with .prom, so this one does not.
-    let mut temporary = tempfile::Builder::new()
-        .prefix(".holdall-")
-        .suffix(".tmp")
-        .tempfile_in(folder)
-        .hint(closed_hint(folder))?;
+    let mut temporary =
+        tempfile::Builder::new().prefix(".holdall-").suffix(".tmp").tempfile_in(folder).hint(closed_hint(folder))?;
     temporary.write_all(content)?;
     temporary.as_file().set_permissions(Permissions::from_mode(MODE))?;
     temporary.as_file().sync_all()?;
@@ -100,12 +97,17 @@ fn put(file: &Path, content: &[u8]) -> Result<()> {
 }
 
 fn missing_hint(folder: &Path) -> String {
-    format!("Make it with `mkdir -p {}`; node_exporter reads the folder that its --collector.textfile.directory names.", shell_word(folder))
+    format!(
+        "Make it with `mkdir -p {}`; node_exporter reads the folder that its --collector.textfile.directory names.",
+        shell_word(folder)
+    )
 }
 
 fn closed_hint(folder: &Path) -> String {
     let folder = shell_word(folder);
-    format!("The unit of a timer may write where it says so: `systemctl edit holdall.service`, [Service], ReadWritePaths={folder}")
+    format!(
+        "The unit of a timer may write where it says so: `systemctl edit holdall.service`, [Service], ReadWritePaths={folder}"
+    )
 }
 
 /// Everything there is to say after a run.
@@ -278,7 +280,8 @@ mod tests {
         let success = "holdall_backup_last_success_timestamp_seconds{item=\"files.host\"} 1770289200";
         assert!(has(&first, success) && has(&first, "holdall_backup_success{item=\"files.host\"} 1"), "{first}");
         let failed = report("files.host", Outcome::Failed(anyhow!("x")));
-        let second = after(End::Report(&failed), Some(vec![standing("files.host", Some("2026-02-05T11:00:00Z"))]), &first);
+        let second =
+            after(End::Report(&failed), Some(vec![standing("files.host", Some("2026-02-05T11:00:00Z"))]), &first);
         assert!(has(&second, success) && has(&second, "holdall_backup_success{item=\"files.host\"} 0"), "{second}");
         assert!(has(&second, "holdall_backup_files_new{item=\"files.host\"} 7"), "of the last point: {second}");
         let error = anyhow!("no store");
@@ -290,7 +293,8 @@ mod tests {
     #[test]
     fn item_grows_stale_also_when_no_store_tells() {
         let error = anyhow!("no store");
-        let old = "holdall_item_newest_point_timestamp_seconds{item=\"a\"} 1\nholdall_item_max_age_seconds{item=\"a\"} 60\n";
+        let old =
+            "holdall_item_newest_point_timestamp_seconds{item=\"a\"} 1\nholdall_item_max_age_seconds{item=\"a\"} 60\n";
         assert!(has(&after(End::Error(&error, ExitCode::Failed), None, old), "holdall_item_stale{item=\"a\"} 1"));
         let never = after(End::Error(&error, ExitCode::Failed), Some(vec![standing("b", None)]), "");
         assert!(has(&never, "holdall_item_stale{item=\"b\"} 1") && !never.contains("last_success"), "{never}");

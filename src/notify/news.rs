@@ -154,7 +154,8 @@ mod tests {
 
     #[test]
     fn who_wants_failures_hears_of_them_and_of_what_is_stale() {
-        let (saved, failed) = (report(vec![Outcome::Saved(Saved::default())]), report(vec![Outcome::Failed(anyhow!("x"))]));
+        let (saved, failed) =
+            (report(vec![Outcome::Saved(Saved::default())]), report(vec![Outcome::Failed(anyhow!("x"))]));
         let (incomplete, idle) =
             (report(vec![Outcome::Incomplete(Saved::default())]), report(vec![Outcome::Away("x".into())]));
         assert_eq!(told(End::Report(&saved), None, None), [false, true, false]);
@@ -167,7 +168,8 @@ mod tests {
 
     #[test]
     fn change_is_what_differs_from_the_run_before() {
-        let (saved, failed) = (report(vec![Outcome::Saved(Saved::default())]), report(vec![Outcome::Failed(anyhow!("x"))]));
+        let (saved, failed) =
+            (report(vec![Outcome::Saved(Saved::default())]), report(vec![Outcome::Failed(anyhow!("x"))]));
         let idle = report(vec![Outcome::Away("x".into())]);
         assert!(!told(End::Report(&failed), None, Some(Verdict::Failed))[2]);
         assert!(told(End::Report(&failed), None, Some(Verdict::Incomplete))[2]);

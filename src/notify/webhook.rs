@@ -74,8 +74,7 @@ impl Webhook {
         let client = http::client(false)?;
         let is_signal = matches!(news.end, End::Signal(_));
         let usual = Effort { timeout: self.config.timeout, ..Effort::default() };
-        let effort =
-            if is_signal { Effort { tries: 1, timeout: usual.signal_timeout, ..usual } } else { usual };
+        let effort = if is_signal { Effort { tries: 1, timeout: usual.signal_timeout, ..usual } } else { usual };
         let told = http::persist(&effort, || {
             let mut request = client.post(url.clone()).timeout(effort.timeout);
             if let Some(token) = &token {
@@ -119,8 +118,7 @@ fn with_body(request: RequestBuilder, body: &WebhookBody, news: &News<'_>) -> Re
                 Verdict::Incomplete => 5,
                 Verdict::Failed => 8,
             };
-            let message =
-                json!({"title": letter::subject(news), "message": letter::body(news), "priority": priority});
+            let message = json!({"title": letter::subject(news), "message": letter::body(news), "priority": priority});
             request.header(CONTENT_TYPE, JSON).body(message.to_string())
         }
         WebhookBody::Template { body, content_type } => {
@@ -133,7 +131,11 @@ fn with_body(request: RequestBuilder, body: &WebhookBody, news: &News<'_>) -> Re
 fn document(news: &News<'_>) -> Value {
     let (items, errors) = match news.end {
         End::Report(report) => {
-            let items = report.items.iter().map(|item| serde_json::to_value(lines::item_json(item)).unwrap_or_default()).collect();
+            let items = report
+                .items
+                .iter()
+                .map(|item| serde_json::to_value(lines::item_json(item)).unwrap_or_default())
+                .collect();
             (items, report.errors.iter().map(error_value).collect())
         }
         End::Error(error, _) => (Vec::new(), vec![error_value(error)]),
@@ -271,7 +273,12 @@ mod tests {
 
     #[test]
     fn value_does_not_become_a_template() {
-        let text = filled("{host} {summary}", "text/plain", |place| if place == "host" { "{report}".into() } else { "s".into() });
+        let text =
+            filled(
+                "{host} {summary}",
+                "text/plain",
+                |place| if place == "host" { "{report}".into() } else { "s".into() },
+            );
         assert_eq!(text, "{report} s");
     }
 

@@ -9,10 +9,8 @@ use super::support::env::{PASSWORD, TestEnv};
 use super::{HOME, does, hooked, hooks, said};
 
 fn around_home() -> TestEnv {
-    let env = hooked(&format!(
-        "{HOME}{}[files.other]\npaths = [\"{{root}}/home\"]\n",
-        hooks("files.home.hooks", "-home")
-    ));
+    let env =
+        hooked(&format!("{HOME}{}[files.other]\npaths = [\"{{root}}/home\"]\n", hooks("files.home.hooks", "-home")));
     fs::write(env.path("home/x"), "x").unwrap();
     env
 }
@@ -67,7 +65,10 @@ fn source_whose_hook_fails_is_not_saved_and_what_comes_after_is_run() {
     assert_eq!((outcome(&lines, "files.home"), outcome(&lines, "files.other")), ("failed".into(), "saved".into()));
     let home = lines.iter().find(|line| line["item"] == "files.home").unwrap();
     let error = home["error"].as_str().unwrap();
-    assert!(error.starts_with("hook before of files.home: ") && error.ends_with("ended with 32: no such device"), "{error}");
+    assert!(
+        error.starts_with("hook before of files.home: ") && error.ends_with("ended with 32: no such device"),
+        "{error}"
+    );
     assert_eq!(said(&env), ["before-home", "after-home", "on-failure-home"]);
     assert_eq!(env.run(["list", "files.other", "--json"]).code(0).json().as_array().unwrap().len(), 1);
 }
@@ -102,7 +103,8 @@ fn run_whose_hook_fails_ends_with_its_error() {
 fn hook_that_hangs_is_ended_with_all_that_it_has_started() {
     let env = around_home();
     let text = fs::read_to_string(env.config_file()).unwrap();
-    fs::write(env.config_file(), text.replace("[files.home.hooks]\n", "[files.home.hooks]\ntimeout = \"1s\"\n")).unwrap();
+    fs::write(env.config_file(), text.replace("[files.home.hooks]\n", "[files.home.hooks]\ntimeout = \"1s\"\n"))
+        .unwrap();
     does(&env, "before-home", "sleep 1000 & echo $! >{root}/started; echo waiting; wait");
     let run = env.run(["backup"]).code(1).stderr_has("did not end within 1.0s: waiting");
     run.stderr_has("Give it longer with `timeout`").stderr_has("1 saved, 1 failed");
@@ -128,7 +130,8 @@ fn megabytes_and_escapes_and_secrets_do_not_come_out() {
     let shout = "seq 1 500000; head -c 3000000 /dev/zero | tr '\\0' x; echo; printf 'red\\033[31m\\n'; cat {root}/store.password; echo; exit 1";
     does(&env, "before-home", shout);
     let begun = Instant::now();
-    let run = env.run(["backup", "-vv"]).code(1).stderr_has("red\\u{1b}[31m").stderr_lacks("\x1b[31m").stderr_lacks(PASSWORD);
+    let run =
+        env.run(["backup", "-vv"]).code(1).stderr_has("red\\u{1b}[31m").stderr_lacks("\x1b[31m").stderr_lacks(PASSWORD);
     assert!(run.stderr.contains("***") && run.stderr.len() < 100_000, "{}", run.stderr.len());
     assert!(!run.stderr.contains("\n499900\n") && begun.elapsed() < Duration::from_secs(120));
 }

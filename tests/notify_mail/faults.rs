@@ -9,7 +9,11 @@ use super::{HOME, TestEnv, mailed, table};
 
 /// A run that saves everything, and whose mail is not sent.
 fn unsent(env: &TestEnv) -> super::support::outcome::Outcome {
-    env.run(["backup"]).code(0).stderr_has("ok: 1 saved").stderr_has("no mail is sent of this run").stderr_lacks(PASSWORD)
+    env.run(["backup"])
+        .code(0)
+        .stderr_has("ok: 1 saved")
+        .stderr_has("no mail is sent of this run")
+        .stderr_lacks(PASSWORD)
 }
 
 fn elsewhere(server: &MailServer, url: &str, rest: &str) -> TestEnv {
@@ -26,7 +30,10 @@ fn server_that_is_not_there_is_tried_and_given_up() {
     let server = MailServer::start(&Settings::default());
     let [port] = free_ports();
     let env = elsewhere(&server, &format!("smtps://localhost:{port}"), "");
-    unsent(&env).stderr_has("given up, tries 4").stderr_has("onnection refused").stderr_has("smtps:// is mostly on port 465");
+    unsent(&env)
+        .stderr_has("given up, tries 4")
+        .stderr_has("onnection refused")
+        .stderr_has("smtps:// is mostly on port 465");
 }
 
 #[test]

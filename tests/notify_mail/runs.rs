@@ -95,7 +95,10 @@ fn item_that_is_too_old_is_mailed_of_though_the_run_went_well() {
     let mails = server.mails();
     assert_eq!(mails.len(), 1);
     assert!(header(&mails[0], "Subject").ends_with(": too old: files.other"), "{:?}", mails[0]);
-    assert!(body(&mails[0]).contains("files.other: there is no point yet; 1d are allowed\n  hint: holdall backup files.other"));
+    assert!(
+        body(&mails[0])
+            .contains("files.other: there is no point yet; 1d are allowed\n  hint: holdall backup files.other")
+    );
 }
 
 #[test]

@@ -92,12 +92,18 @@ fn numbers_of_a_run_are_those_of_its_report_and_of_the_store() {
     ] {
         assert_eq!(samples.item(name, "files.home"), item[field].as_f64(), "{name}");
     }
-    assert_eq!((samples.item("backup_files_new", "files.home"), samples.item("item_points", "files.home")), (Some(1.0), Some(2.0)));
+    assert_eq!(
+        (samples.item("backup_files_new", "files.home"), samples.item("item_points", "files.home")),
+        (Some(1.0), Some(2.0))
+    );
     let newest = env.run(["status", "--json"]).code(0).json()[0]["newest"].as_str().unwrap().to_owned();
     let newest = chrono::DateTime::parse_from_rfc3339(&newest).unwrap().timestamp() as f64;
     assert_eq!(samples.item("backup_last_success_timestamp_seconds", "files.home"), Some(newest));
     assert!(samples.item("backup_last_run_timestamp_seconds", "files.home").unwrap() >= newest);
-    assert_eq!((samples.item("backup_success", "files.home"), samples.item("item_stale", "files.home")), (Some(1.0), Some(0.0)));
+    assert_eq!(
+        (samples.item("backup_success", "files.home"), samples.item("item_stale", "files.home")),
+        (Some(1.0), Some(0.0))
+    );
     assert_eq!((samples.run("exit_code"), samples.run("outcome{outcome=\"ok\"}")), (0.0, 1.0));
     assert_eq!(samples.run("items{outcome=\"saved\"}"), 1.0);
     assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o7777, 0o644);
@@ -114,7 +120,10 @@ fn last_success_survives_failures_and_a_store_that_is_gone() {
     env.run(["backup"]).code(1);
     let samples = approved(&env);
     assert_eq!(samples.item("backup_last_success_timestamp_seconds", "files.home"), success);
-    assert_eq!((samples.item("backup_success", "files.home"), samples.run("outcome{outcome=\"failed\"}")), (Some(0.0), 1.0));
+    assert_eq!(
+        (samples.item("backup_success", "files.home"), samples.run("outcome{outcome=\"failed\"}")),
+        (Some(0.0), 1.0)
+    );
     // What a new file knows of it is in the store.
     fs::remove_file(textfile(&env)).unwrap();
     env.run(["backup"]).code(1);
@@ -131,7 +140,10 @@ fn incomplete_backup_is_no_success_and_counts_what_was_not_read() {
     let env = measured(HOME).unreadable("closed");
     env.run(["backup"]).code(3);
     let samples = approved(&env);
-    assert_eq!((samples.item("backup_success", "files.home"), samples.item("backup_read_errors", "files.home")), (Some(0.0), Some(1.0)));
+    assert_eq!(
+        (samples.item("backup_success", "files.home"), samples.item("backup_read_errors", "files.home")),
+        (Some(0.0), Some(1.0))
+    );
     assert_eq!(samples.item("backup_last_success_timestamp_seconds", "files.home"), None);
     assert!(samples.item("item_newest_point_timestamp_seconds", "files.home").is_some());
     assert_eq!(samples.run("outcome{outcome=\"incomplete\"}"), 1.0);
@@ -147,7 +159,10 @@ fn numbers_of_what_is_not_due_stay_and_what_is_not_configured_any_more_goes() {
     assert!(added.is_some_and(|added| added > 0.0));
     env.run(["backup"]).code(0).stderr_has("1 not due");
     let samples = approved(&env);
-    assert_eq!((samples.item("backup_added_bytes", "files.home"), samples.run("items{outcome=\"not_due\"}")), (added, 1.0));
+    assert_eq!(
+        (samples.item("backup_added_bytes", "files.home"), samples.run("items{outcome=\"not_due\"}")),
+        (added, 1.0)
+    );
     env.configure(&format!("{METRICS}{HOME}"));
     env.run(["backup"]).code(0);
     assert_eq!(approved(&env).item("backup_success", "files.other"), None);

@@ -61,7 +61,11 @@ fn text_is_the_report_with_its_subject() {
     assert_eq!(request.header("authorization"), Some(format!("Bearer {TOKEN}").as_str()));
     assert_eq!(request.header("content-type"), Some("text/plain; charset=utf-8"));
     let begin = format!("holdall on {}: failed: files.home\n\nfailed: 1 failed, in ", host());
-    assert!(request.body.starts_with(&begin) && request.body.contains("hint: Is something not mounted?"), "{}", request.body);
+    assert!(
+        request.body.starts_with(&begin) && request.body.contains("hint: Is something not mounted?"),
+        "{}",
+        request.body
+    );
 }
 
 #[test]
@@ -150,8 +154,11 @@ fn server_error_is_tried_again_until_it_passes_or_is_given_up() {
 
 #[test]
 fn refusal_is_not_tried_again() {
-    let (server, env) = told(vec![Answer::Status(403, Vec::new())], "on = \"always\"\ntoken-file = \"{root}/hook.token\"");
-    untold(&env).stderr_has("tries 1: the server answers 403").stderr_has("the token of the [[notify.webhook]] \"phone\"");
+    let (server, env) =
+        told(vec![Answer::Status(403, Vec::new())], "on = \"always\"\ntoken-file = \"{root}/hook.token\"");
+    untold(&env)
+        .stderr_has("tries 1: the server answers 403")
+        .stderr_has("the token of the [[notify.webhook]] \"phone\"");
     assert_eq!(server.requests().len(), 1);
 }
 
@@ -185,7 +192,10 @@ fn server_that_is_gone_never_answers_or_never_ends_does_not_hold_up_the_run() {
 #[test]
 fn check_reads_the_secrets_and_tells_nobody() {
     let (server, env) = told(ok(), "token-file = \"{root}/hook.token\"");
-    env.run(["check"]).code(0).stdout_has("ok      notify.webhook phone: tells http://127.0.0.1:").stdout_lacks("secret");
+    env.run(["check"])
+        .code(0)
+        .stdout_has("ok      notify.webhook phone: tells http://127.0.0.1:")
+        .stdout_lacks("secret");
     fs::remove_file(env.path("hook.token")).unwrap();
     env.run(["check"]).code(1).stdout_has("FAILED  notify.webhook phone: read its token");
     env.write_secret("hook.url", "no-url-but-secret");

@@ -13,7 +13,8 @@ pub(super) fn look(config: &Config) -> Vec<Finding> {
     let mail = notify.mail.iter().map(|mail| Finding::of("notify.mail", Mail::new(mail).check()));
     let metrics = notify.metrics.iter().map(|metrics| Finding::of("notify.metrics", Metrics::new(metrics).check()));
     let webhooks = notify.webhooks.iter();
-    let webhooks = webhooks.map(|hook| Finding::of(format!("notify.webhook {}", hook.name), Webhook::new(hook).check()));
+    let webhooks =
+        webhooks.map(|hook| Finding::of(format!("notify.webhook {}", hook.name), Webhook::new(hook).check()));
     mail.chain(metrics).chain(webhooks).collect()
 }
 

@@ -21,11 +21,8 @@ use crate::secret::Secret;
 mod webhook;
 
 /// What a mail server's URL begins with, and where it listens unless the URL says so.
-const SERVERS: [(&str, MailTls, u16); 3] = [
-    ("smtps://", MailTls::Wrapped, 465),
-    ("smtp://", MailTls::Started, 587),
-    ("smtp+plain://", MailTls::Never, 25),
-];
+const SERVERS: [(&str, MailTls, u16); 3] =
+    [("smtps://", MailTls::Wrapped, 465), ("smtp://", MailTls::Started, 587), ("smtp+plain://", MailTls::Never, 25)];
 
 /// The credential that holds the password of the mail server when the configuration names no other source for it.
 const MAIL_CREDENTIAL: &str = "mail-password";
@@ -41,9 +38,9 @@ pub(super) fn check(written: &File, removed: &Removed, problems: &mut Collector)
     let NotifyTable { healthchecks: check, mail: letters, metrics: file, webhook: hooks } = &written.notify;
     NotifyConfig {
         healthchecks: check.as_ref().and_then(|table| healthchecks(table, removed, problems)),
-        mail: letters.as_ref().and_then(|table| mail(table, removed, problems)),
+        mail: letters.as_ref().and_then(|table| mail(table, written.report_file.is_some(), removed, problems)),
         metrics: file.as_ref().and_then(|table| metrics(table, removed, problems)),
-        webhooks: webhook::check(hooks, removed, problems),
+        webhooks: webhook::check(hooks, written.report_file.is_some(), removed, problems),
     }
 }
 
@@ -97,9 +94,9 @@ impl UrlKeys<'_> {
                 let checked = http_url(url.get_ref()).map(Secret::literal);
                 problems.take(&url.span(), format!("{key}.url"), checked)
             }
-            (None, Some(file)) => problems
-                .take(&file.span(), format!("{key}.url-file"), absolute(file.get_ref()))
-                .map(Secret::file),
+            (None, Some(file)) => {
+                problems.take(&file.span(), format!("{key}.url-file"), absolute(file.get_ref())).map(Secret::file)
+            }
             (Some(_), Some(file)) => {
                 let both = "`url` is given as well; keep one of them";
                 problems.report(&file.span(), format!("{key}.url-file"), both);
@@ -147,12 +144,7 @@ fn secret(
 }
 
 /// A duration after which somebody is given up.
-fn timeout(
-    text: Option<&Spanned<String>>,
-    key: &str,
-    default: Duration,
-    problems: &mut Collector,
-) -> Duration {
+fn timeout(text: Option<&Spanned<String>>, key: &str, default: Duration, problems: &mut Collector) -> Duration {
     let Some(text) = text else { return default };
     let checked = parse_duration(text.get_ref()).and_then(|timeout| {
         let is_sensible = !timeout.is_zero() && timeout <= LONGEST_TIMEOUT;
@@ -161,7 +153,22 @@ fn timeout(
     problems.take(&text.span(), format!("{key}.timeout"), checked).unwrap_or(default)
 }
 
-fn mail(table: &Spanned<MailTable>, removed: &Removed, problems: &mut Collector) -> Option<MailConfig> {
+/// After which runs somebody is told. What a change is, the report file tells.
+fn when(text: Option<&Spanned<String>>, key: &str, has_report_file: bool, problems: &mut Collector) -> When {
+    let on = one_of(text, key, "on", &WHEN, problems).unwrap_or_default();
+    if let Some(text) = text.filter(|_| on == When::Change && !has_report_file) {
+        let unknown = "needs a `report-file` above the first table: without it nothing is known of the run before";
+        problems.report(&text.span(), format!("{key}.on"), unknown);
+    }
+    on
+}
+
+fn mail(
+    table: &Spanned<MailTable>,
+    has_report_file: bool,
+    removed: &Removed,
+    problems: &mut Collector,
+) -> Option<MailConfig> {
     let key = "notify.mail";
     let written = table.get_ref();
     let mut missing = |name: &str, is_there: bool, what: &str| {
@@ -178,9 +185,10 @@ fn mail(table: &Spanned<MailTable>, removed: &Removed, problems: &mut Collector)
         .as_ref()
         .and_then(|text| problems.take(&text.span(), format!("{key}.server"), mail_server(text.get_ref())));
     let login = login(written, server.as_ref(), key, problems);
-    let ca_file = written.ca_file.as_ref().and_then(|text| {
-        problems.take(&text.span(), format!("{key}.ca-file"), absolute(text.get_ref()))
-    });
+    let ca_file = written
+        .ca_file
+        .as_ref()
+        .and_then(|text| problems.take(&text.span(), format!("{key}.ca-file"), absolute(text.get_ref())));
     if let (Some(text), Some(MailTls::Never)) = (&written.ca_file, server.as_ref().map(|server| server.tls)) {
         problems.report(&text.span(), format!("{key}.ca-file"), "has no meaning without TLS; leave it out");
     }
@@ -189,9 +197,8 @@ fn mail(table: &Spanned<MailTable>, removed: &Removed, problems: &mut Collector)
         problems.take(&text.span(), format!("{key}.{name}"), checked)
     };
     let from = written.from.as_ref().and_then(|text| address("from", text));
-    let to: Vec<String> =
-        written.to.iter().flat_map(Spanned::get_ref).filter_map(|text| address("to", text)).collect();
-    let on = one_of(written.on.as_ref(), key, "on", &WHEN, problems).unwrap_or_default();
+    let to: Vec<String> = written.to.iter().flat_map(Spanned::get_ref).filter_map(|text| address("to", text)).collect();
+    let on = when(written.on.as_ref(), key, has_report_file, problems);
     let timeout = timeout(written.timeout.as_ref(), key, MAIL_TIMEOUT, problems);
     // One recipient too few is better than nobody, in a configuration that is broken.
     if to.is_empty() {
@@ -200,12 +207,7 @@ fn mail(table: &Spanned<MailTable>, removed: &Removed, problems: &mut Collector)
     Some(MailConfig { server: server?, login, ca_file, from: from?, to, on, timeout })
 }
 
-fn login(
-    written: &MailTable,
-    server: Option<&MailServer>,
-    key: &str,
-    problems: &mut Collector,
-) -> Option<MailLogin> {
+fn login(written: &MailTable, server: Option<&MailServer>, key: &str, problems: &mut Collector) -> Option<MailLogin> {
     let (file, argv) = (written.password_file.as_ref(), written.password_command.as_ref());
     let password = secret(key, "password", file, argv, problems);
     let Some(user) = &written.user else {
@@ -254,7 +256,9 @@ fn mail_server(text: &str) -> Result<MailServer, String> {
     };
     let is_own = host == "localhost" || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback());
     if tls == MailTls::Never && !is_own {
-        return Err("without TLS only a relay on this machine is used (localhost); write smtps:// or smtp://".to_owned());
+        return Err(
+            "without TLS only a relay on this machine is used (localhost); write smtps:// or smtp://".to_owned()
+        );
     }
     Ok(MailServer { host: host.to_owned(), port, tls })
 }

@@ -145,7 +145,8 @@ impl Way {
 
     fn trouble(&self, error: SmtpError, doing: &str) -> Trouble {
         let certificate = tls_error(&error);
-        let refused_login = error.status().is_some_and(|code| matches!(code.to_string().as_str(), "530" | "535" | "534"));
+        let refused_login =
+            error.status().is_some_and(|code| matches!(code.to_string().as_str(), "530" | "535" | "534"));
         let passing = certificate.is_none() && !error.is_permanent() && !error.is_client();
         let text = anyhow!("{}", certificate.unwrap_or_else(|| what(&error))).context(doing.to_owned());
         let error = if tls_error(&error).is_some() {
@@ -159,7 +160,10 @@ impl Way {
         } else if error.is_response() || error.status().is_some() {
             text
         } else {
-            hinted(text, "smtps:// is mostly on port 465, and smtp:// on 587: name the port in `server` if it is another one.")
+            hinted(
+                text,
+                "smtps:// is mostly on port 465, and smtp:// on 587: name the port in `server` if it is another one.",
+            )
         };
         Trouble { error, passing }
     }

@@ -34,22 +34,54 @@ pub(super) enum Name {
 
 /// Each name as it is written, and what it means. Names are a promise to users' rules.
 const NAMES: [(Name, &str, &str); 22] = [
-    (Name::LastRun, "holdall_backup_last_run_timestamp_seconds", "When the last backup of the item ended, whatever came of it."),
-    (Name::LastSuccess, "holdall_backup_last_success_timestamp_seconds", "When the newest complete point of the item was made."),
+    (
+        Name::LastRun,
+        "holdall_backup_last_run_timestamp_seconds",
+        "When the last backup of the item ended, whatever came of it.",
+    ),
+    (
+        Name::LastSuccess,
+        "holdall_backup_last_success_timestamp_seconds",
+        "When the newest complete point of the item was made.",
+    ),
     (Name::Success, "holdall_backup_success", "Whether the last backup of the item made a complete point."),
     (Name::Duration, "holdall_backup_duration_seconds", "How long the last backup of the item took."),
-    (Name::FilesNew, "holdall_backup_files_new", "Files of the last backup that made a point which the point before does not have."),
-    (Name::FilesChanged, "holdall_backup_files_changed", "Files of the last backup that made a point which differ from the point before."),
-    (Name::FilesUnmodified, "holdall_backup_files_unmodified", "Files of the last backup that made a point which are as in the point before."),
+    (
+        Name::FilesNew,
+        "holdall_backup_files_new",
+        "Files of the last backup that made a point which the point before does not have.",
+    ),
+    (
+        Name::FilesChanged,
+        "holdall_backup_files_changed",
+        "Files of the last backup that made a point which differ from the point before.",
+    ),
+    (
+        Name::FilesUnmodified,
+        "holdall_backup_files_unmodified",
+        "Files of the last backup that made a point which are as in the point before.",
+    ),
     (Name::Processed, "holdall_backup_processed_bytes", "Size of all files of the last backup that made a point."),
-    (Name::Added, "holdall_backup_added_bytes", "What the last backup that made a point added to the store, before compression."),
+    (
+        Name::Added,
+        "holdall_backup_added_bytes",
+        "What the last backup that made a point added to the store, before compression.",
+    ),
     (Name::Stored, "holdall_backup_stored_bytes", "By how much the last backup that made a point let the store grow."),
     (Name::ReadErrors, "holdall_backup_read_errors", "What could not be read in the last backup that made a point."),
     (Name::Points, "holdall_item_points", "How many points the item has."),
-    (Name::NewestPoint, "holdall_item_newest_point_timestamp_seconds", "When the newest point of the item was made, complete or not."),
+    (
+        Name::NewestPoint,
+        "holdall_item_newest_point_timestamp_seconds",
+        "When the newest point of the item was made, complete or not.",
+    ),
     (Name::Size, "holdall_item_size_bytes", "Size of all files in the newest point of the item."),
     (Name::MaxAge, "holdall_item_max_age_seconds", "How old the newest point of the item may be."),
-    (Name::Stale, "holdall_item_stale", "Whether the newest point of the item is older than it may be, or there is none."),
+    (
+        Name::Stale,
+        "holdall_item_stale",
+        "Whether the newest point of the item is older than it may be, or there is none.",
+    ),
     (Name::RunTime, "holdall_run_timestamp_seconds", "When the last run ended."),
     (Name::RunDuration, "holdall_run_duration_seconds", "How long the last run took."),
     (Name::RunOutcome, "holdall_run_outcome", "How the last run ended: 1 for the outcome that it had."),
@@ -139,8 +171,13 @@ mod tests {
 
     #[test]
     fn what_is_written_is_read_back_whatever_an_item_is_called() {
-        for item in ["files.host", "docker.nas/image/a:1", "q\"uote", "back\\slash\\n", "line\nbreak", "a\"} 7", "{}", "ü"] {
-            let text = write(&[Sample::of_item(Name::Size, item, 1_234_567_890_123.0), Sample::of_item(Name::Success, item, 0.0)]);
+        for item in
+            ["files.host", "docker.nas/image/a:1", "q\"uote", "back\\slash\\n", "line\nbreak", "a\"} 7", "{}", "ü"]
+        {
+            let text = write(&[
+                Sample::of_item(Name::Size, item, 1_234_567_890_123.0),
+                Sample::of_item(Name::Success, item, 0.0),
+            ]);
             let numbers = BTreeMap::from([(Name::Success, 0.0), (Name::Size, 1_234_567_890_123.0)]);
             assert_eq!(read(&text), BTreeMap::from([(item.to_owned(), numbers)]), "{text}");
             assert_eq!(text.lines().count(), 6);

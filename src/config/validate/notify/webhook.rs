@@ -5,7 +5,7 @@ use std::time::Duration;
 use toml::Spanned;
 
 use super::super::engine::one_of;
-use super::{UrlKeys, WHEN, secret, timeout};
+use super::{UrlKeys, secret, timeout, when};
 use crate::config::file::WebhookTable;
 use crate::config::problem::Collector;
 use crate::config::strict::Removed;
@@ -32,6 +32,7 @@ const PLAIN: &str = "text/plain; charset=utf-8";
 
 pub(super) fn check(
     tables: &[Spanned<WebhookTable>],
+    has_report_file: bool,
     removed: &Removed,
     problems: &mut Collector,
 ) -> Vec<WebhookConfig> {
@@ -52,9 +53,13 @@ pub(super) fn check(
         let token = secret(KEY, "token", written.token_file.as_ref(), written.token_command.as_ref(), problems);
         let body = body(written, problems);
         if body == WebhookBody::Gotify && token.is_none() && !was_wrong("token-file") && !was_wrong("token-command") {
-            problems.report(&table.span(), format!("{KEY}.token-file"), "missing; Gotify takes nothing without a token");
+            problems.report(
+                &table.span(),
+                format!("{KEY}.token-file"),
+                "missing; Gotify takes nothing without a token",
+            );
         }
-        let on = one_of(written.on.as_ref(), KEY, "on", &WHEN, problems).unwrap_or_default();
+        let on = when(written.on.as_ref(), KEY, has_report_file, problems);
         let timeout = timeout(written.timeout.as_ref(), KEY, TIMEOUT, problems);
         webhooks.extend(url.map(|url| WebhookConfig { name, url, token, body, on, timeout }));
     }
@@ -82,7 +87,8 @@ fn body(written: &WebhookTable, problems: &mut Collector) -> WebhookBody {
     let content_type = written.content_type.as_ref().and_then(|text| {
         let is_plain = |c: char| (' '..='~').contains(&c);
         let is_type = text.get_ref().contains('/') && text.get_ref().chars().all(is_plain);
-        let checked = is_type.then(|| text.get_ref().clone()).ok_or("no content type; write for example application/json");
+        let checked =
+            is_type.then(|| text.get_ref().clone()).ok_or("no content type; write for example application/json");
         if written.body.is_none() {
             let alone = "has no meaning without `body`; each `format` has its own";
             problems.report(&text.span(), format!("{KEY}.content-type"), alone);
