@@ -5,6 +5,7 @@
 mod support;
 
 mod faults;
+mod items;
 mod order;
 
 use std::fs;

@@ -127,7 +127,7 @@ pub(super) fn write(samples: &[Sample]) -> String {
     text
 }
 
-/// The numbers of items in a text that was written by [`write`]; whatever else is in it is passed over.
+/// The numbers of items in a text that was written by [`write()`]; whatever else is in it is passed over.
 pub(super) fn read(text: &str) -> BTreeMap<String, BTreeMap<Name, f64>> {
     let mut items: BTreeMap<String, BTreeMap<Name, f64>> = BTreeMap::new();
     for (name, item, value) in text.lines().filter_map(sample) {
