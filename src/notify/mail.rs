@@ -16,6 +16,7 @@ use super::letter;
 use super::news::{End, News};
 use super::warn;
 use crate::config::{MailConfig, MailServer, MailTls};
+use crate::error::chain;
 use crate::secret::Revealed;
 
 mod smtp;
@@ -106,20 +107,20 @@ impl Mail {
         let way = self.way(host)?;
         within(limit, move |deadline| {
             let mut pause = BACKOFF;
-            for attempt in 1.. {
-                match way.send(message.envelope(), &message.formatted()) {
+            let mut attempt = 1;
+            loop {
+                let Trouble { error, passing } = match way.send(message.envelope(), &message.formatted()) {
                     Ok(refused) => return Ok(refused),
-                    Err(Trouble { error, passing }) => {
-                        if !passing || attempt >= tries || Instant::now() + pause >= deadline {
-                            return Err(error.context(format!("given up, tries {attempt}")));
-                        }
-                        tracing::debug!("sending a mail goes wrong and is tried again: {error:#}");
-                    }
+                    Err(trouble) => trouble,
+                };
+                if !passing || attempt >= tries || Instant::now() + pause >= deadline {
+                    return Err(error.context(format!("given up, tries {attempt}")));
                 }
+                tracing::debug!("sending a mail goes wrong and is tried again: {}", chain(&error));
                 thread::sleep(pause);
                 pause = pause.saturating_mul(2);
+                attempt += 1;
             }
-            Ok(Vec::new())
         })
         .with_context(|| format!("send a mail by {}", self.server()))
     }
