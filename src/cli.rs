@@ -116,7 +116,7 @@ pub enum Command {
     Status(status::StatusArgs),
     /// Show how runs went: how often each item was saved, how long it took, and why it last was not
     History(history::HistoryArgs),
-    /// Check configuration, store and readiness of every source; change nothing
+    /// Check configuration, store, readiness of every source, hooks and who is told; change nothing
     Check(check::CheckArgs),
     /// Check the integrity of the store, and with --restore whether files come back
     Verify(verify::VerifyArgs),

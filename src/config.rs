@@ -15,9 +15,11 @@ use crate::secret::Secret;
 mod docker;
 pub mod edit;
 mod file;
+mod hooks;
 mod incus;
 mod ios;
 pub mod locate;
+mod notify;
 mod problem;
 mod strict;
 mod validate;
@@ -25,8 +27,13 @@ mod validate;
 pub use self::docker::{
     ComposeConfig, ContainerDump, DockerConfig, EngineConfig, Hold, HoldConfig, NameGlob, ReadFrom, TlsFiles,
 };
+pub use self::hooks::{HookSet, HooksConfig};
 pub use self::incus::{CopyMode, IncusConfig, IncusInstances, IncusProject, IncusVolumes};
 pub use self::ios::{Connect, IosConfig};
+pub use self::notify::{
+    HealthchecksConfig, MailConfig, MailLogin, MailServer, MailTls, MetricsConfig, NotifyConfig, WebhookBody,
+    WebhookConfig, When,
+};
 pub(crate) use self::problem::nearest;
 pub(crate) use self::validate::{check_exclude, check_name};
 
@@ -47,6 +54,8 @@ pub struct Config {
     pub retention: Vec<RetentionRule>,
     /// Where to tell how it went.
     pub notify: NotifyConfig,
+    /// What is run here before and after.
+    pub hooks: HooksConfig,
     /// Sources by kind, then name.
     pub sources: Vec<SourceConfig>,
 }
@@ -60,8 +69,25 @@ impl Config {
             store: None,
             retention: Vec::new(),
             notify: NotifyConfig::default(),
+            hooks: HooksConfig::default(),
             sources: Vec::new(),
         }
+    }
+}
+
+impl Config {
+    /// Every secret that is configured.
+    pub fn secrets(&self) -> Vec<&Secret> {
+        let store =
+            self.store.iter().flat_map(|store| std::iter::once(&store.password).chain(store.secret_options.values()));
+        let sources = self.sources.iter().flat_map(|source| match source {
+            SourceConfig::Ssh(ssh) => ssh.login.passphrase.iter().chain(&ssh.login.password).collect(),
+            SourceConfig::Ios(ios) => ios.encryption_password.iter().collect(),
+            SourceConfig::Files(_) | SourceConfig::Docker(_) | SourceConfig::Compose(_) | SourceConfig::Incus(_) => {
+                Vec::new()
+            }
+        });
+        store.chain(self.notify.secrets()).chain(sources).collect()
     }
 }
 
@@ -102,20 +128,6 @@ pub struct RetentionSelector {
     pub kind: Option<String>,
     /// Name of the thing itself; globs allowed.
     pub name: Option<globset::GlobMatcher>,
-}
-
-/// Who is told.
-#[derive(Debug, Clone, Default)]
-pub struct NotifyConfig {
-    /// A healthchecks server.
-    pub healthchecks: Option<HealthchecksConfig>,
-}
-
-/// `[notify.healthchecks]`
-#[derive(Debug, Clone)]
-pub struct HealthchecksConfig {
-    /// The ping URL of the check, without a trailing slash: literal, or read from `url-file`.
-    pub url: Secret,
 }
 
 /// What every source has.
@@ -291,4 +303,9 @@ pub struct LeaveOut {
 /// One error with *every* problem of the file, each with its line, exit code [`crate::error::ExitCode::Usage`].
 pub fn load(file: &Path) -> Result<Config> {
     validate::load(file)
+}
+
+/// Who is told according to a configuration that [`load`] refuses, as far as it can be made out.
+pub fn notify_of_broken(text: &str) -> NotifyConfig {
+    validate::of_broken(text)
 }

@@ -88,28 +88,16 @@ impl Job {
 /// What no backup may contain: a store on this machine would grow by itself at every run, and a secret that opens the store
 /// protects nothing once it is inside. What opens other machines opens more than the store would.
 fn never_saved(config: &Config) -> Vec<PathBuf> {
-    let mut never = Vec::new();
-    if let Some(store) = &config.store {
-        never.extend(local_path(&store.repository));
-        let secrets = std::iter::once(&store.password).chain(store.secret_options.values());
-        never.extend(secrets.filter_map(Secret::path).map(Path::to_path_buf));
-    }
-    let ping_url = config.notify.healthchecks.iter().map(|healthchecks| &healthchecks.url);
-    never.extend(ping_url.filter_map(Secret::path).map(Path::to_path_buf));
+    let mut never: Vec<PathBuf> = Vec::new();
+    never.extend(config.store.as_ref().and_then(|store| local_path(&store.repository)));
+    never.extend(config.secrets().into_iter().filter_map(Secret::path).map(Path::to_path_buf));
     for source in &config.sources {
         match source {
             SourceConfig::Files(_) => {}
-            SourceConfig::Ssh(ssh) => {
-                let secrets = ssh.login.passphrase.iter().chain(&ssh.login.password);
-                never.extend(secrets.filter_map(Secret::path).map(Path::to_path_buf));
-                never.extend(ssh.login.key_file.clone());
-            }
+            SourceConfig::Ssh(ssh) => never.extend(ssh.login.key_file.clone()),
             SourceConfig::Docker(docker) => never.extend(docker.engine.tls.as_ref().map(|tls| tls.key.clone())),
             SourceConfig::Compose(compose) => never.extend(compose.engine.tls.as_ref().map(|tls| tls.key.clone())),
-            SourceConfig::Ios(ios) => {
-                never.push(Ios::new(ios, &config.file).credentials().to_path_buf());
-                never.extend(ios.encryption_password.iter().filter_map(Secret::path).map(Path::to_path_buf));
-            }
+            SourceConfig::Ios(ios) => never.push(Ios::new(ios, &config.file).credentials().to_path_buf()),
             SourceConfig::Incus(incus) => {
                 never.push(Replication::new(incus, &config.file).credentials.identity_files().1)
             }
@@ -144,6 +132,6 @@ mod tests {
         let sample = sample.with_file_name("ios.toml");
         let never = never_saved(&config::load(&sample).unwrap());
         let pairings = PathBuf::from("/etc/holdall/pairings");
-        assert_eq!(never, [sample.with_file_name("ios"), pairings, PathBuf::from("/etc/holdall/phone.password")]);
+        assert_eq!(never, [PathBuf::from("/etc/holdall/phone.password"), sample.with_file_name("ios"), pairings]);
     }
 }

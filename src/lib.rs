@@ -12,6 +12,7 @@ pub mod error;
 pub mod extract;
 pub mod finding;
 pub mod history;
+pub mod hooks;
 pub mod incus;
 pub mod job;
 pub mod lock;

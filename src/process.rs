@@ -5,6 +5,7 @@
 
 use std::ffi::OsStr;
 use std::io::Read;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{self, Receiver};
 use std::thread;
@@ -59,6 +60,16 @@ pub fn shell_word(word: impl AsRef<OsStr>) -> String {
     let text = printable(word.as_ref());
     let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+@%:,=".contains(c);
     if !text.is_empty() && text.chars().all(plain) { text } else { format!("'{}'", text.replace('\'', r"'\''")) }
+}
+
+/// Where the program is that a name or a path means, if it can be run.
+pub fn found_in_path(program: &Path) -> Option<PathBuf> {
+    let can_be_run = |path: &PathBuf| path.is_file() && rustix::fs::access(path, rustix::fs::Access::EXEC_OK).is_ok();
+    if program.as_os_str().as_encoded_bytes().contains(&b'/') {
+        return Some(program.to_path_buf()).filter(can_be_run);
+    }
+    let path = std::env::var_os("PATH")?;
+    std::env::split_paths(&path).map(|directory| directory.join(program)).find(can_be_run)
 }
 
 type Collected = Receiver<std::io::Result<Vec<u8>>>;
@@ -147,6 +158,15 @@ mod tests {
         assert_eq!(shell_word("/etc/x-1.toml"), "/etc/x-1.toml");
         assert_eq!(shell_word("it's $HOME"), r"'it'\''s $HOME'");
         assert_eq!(shell_word(""), "''");
+    }
+
+    #[test]
+    fn program_is_found_by_name_and_by_path() {
+        assert!(found_in_path(Path::new("sh")).unwrap().is_absolute());
+        assert_eq!(found_in_path(Path::new("/bin/sh")), Some("/bin/sh".into()));
+        for none in ["", "no-such-program-at-all", "/nonexistent/sh", "/etc", "/etc/passwd"] {
+            assert_eq!(found_in_path(Path::new(none)), None, "{none}");
+        }
     }
 
     #[test]

@@ -113,6 +113,22 @@ pub enum Verdict {
     Failed,
 }
 
+impl Verdict {
+    /// `ok`, `incomplete` or `failed`.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Incomplete => "incomplete",
+            Self::Failed => "failed",
+        }
+    }
+
+    /// The verdict that this word stands for.
+    pub fn of_word(word: &str) -> Option<Self> {
+        [Self::Ok, Self::Incomplete, Self::Failed].into_iter().find(|verdict| verdict.word() == word)
+    }
+}
+
 /// Everything that came of one run.
 #[derive(Debug, Default)]
 pub struct Report {

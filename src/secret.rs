@@ -9,6 +9,7 @@ use std::io::{Read, Write};
 use std::ops::Deref;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
@@ -28,6 +29,12 @@ const LARGEST: u64 = 1 << 20;
 
 /// How many random bytes a secret of our making has: as many as the keys it protects.
 const RANDOM: usize = 32;
+
+/// What is shorter is not looked for in texts of others, in bytes: it would be found everywhere.
+const SHORTEST_MASKED: usize = 6;
+
+/// What was read so far, to be found in texts of others.
+static KNOWN: Mutex<Vec<String>> = Mutex::new(Vec::new());
 
 /// Where a secret is to be had; it is read when it is needed.
 #[derive(Clone, PartialEq, Eq)]
@@ -84,13 +91,41 @@ impl Secret {
 
     fn read_with(&self, credentials: Option<&Path>) -> Result<Revealed> {
         let bytes = match &self.0 {
-            Place::Literal(value) => return Ok(Revealed(value.clone())),
+            Place::Literal(value) => return Ok(Revealed(value.clone()).remembered()),
             Place::File(path) => read_file(path, credentials),
             Place::Credential(name) => read_credential(name, credentials),
             Place::Command(argv) => process::output(argv, COMMAND_LIMIT),
         };
-        bytes.and_then(reveal).with_context(|| format!("read the secret from {self}"))
+        let value = bytes.and_then(reveal).with_context(|| format!("read the secret from {self}"))?;
+        Ok(value.remembered())
     }
+}
+
+impl Revealed {
+    /// The same, known to [`masked`] from now on.
+    fn remembered(self) -> Self {
+        let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.0.len() >= SHORTEST_MASKED && !known.contains(&self.0) {
+            known.push(self.0.clone());
+            // One may be the beginning of another.
+            known.sort_by_key(|value| std::cmp::Reverse(value.len()));
+        }
+        self
+    }
+}
+
+/// Makes these known to [`masked`], as far as they are at hand: commands, which may ask a person, are not run for it.
+pub fn know<'s>(secrets: impl IntoIterator<Item = &'s Secret>) {
+    for secret in secrets.into_iter().filter(|secret| !matches!(secret.0, Place::Command(_))) {
+        // Why it cannot be read is told by whoever needs it.
+        drop(secret.read());
+    }
+}
+
+/// A text of another program or server, with stars for every secret in it that this process has read.
+pub fn masked(text: &str) -> String {
+    let known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
+    known.iter().fold(text.to_owned(), |text, value| text.replace(value.as_str(), "***"))
 }
 
 impl fmt::Display for Secret {
@@ -340,6 +375,17 @@ mod tests {
             format!("{secret} {secret:?} {:?}", secret.read().unwrap()),
             "the configuration Secret(in the configuration) ***"
         );
+    }
+
+    #[test]
+    fn secret_that_was_read_is_found_in_texts_of_others() {
+        let scratch = Scratch::new();
+        let longer = Secret::file(scratch.file("t", b"grapefruit-7-and-more\n", 0o600));
+        Secret::file(scratch.file("s", b"grapefruit-7\n", 0o600)).read().unwrap();
+        longer.read().unwrap();
+        assert_eq!(masked("a grapefruit-7 b grapefruit-7-and-more c"), "a *** b *** c");
+        Secret::file(scratch.file("u", b"abc", 0o600)).read().unwrap();
+        assert_eq!(masked("abc"), "abc", "too short to be told from other words");
     }
 
     #[test]

@@ -8,7 +8,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use holdall::config::{self, Connect, CopyMode, Hold, ReadFrom, SourceConfig, SshConfig, SshHostKey};
+use holdall::config::{
+    self, Connect, CopyMode, Hold, MailServer, MailTls, ReadFrom, SourceConfig, SshConfig, SshHostKey, WebhookBody,
+    When,
+};
 use holdall::error::{ExitCode, chain, exit_code};
 
 /// The samples of a folder, by name.
@@ -257,4 +260,43 @@ fn ios_source_has_all_its_keys() {
     assert_eq!((pad.connect, &pad.address, &pad.staging), (Connect::Auto, &None, &None));
     assert_eq!(pad.encryption_password.as_ref().unwrap().to_string(), "the command pass");
     assert_eq!(pad.idle_timeout, Duration::from_secs(10 * 60));
+}
+
+#[test]
+fn those_who_are_told_have_all_their_keys() {
+    let config = config::load(&sample("notify.toml")).unwrap();
+    let mail = config.notify.mail.as_ref().unwrap();
+    let server = MailServer { host: "2001:db8::25".into(), port: 2525, tls: MailTls::Started };
+    assert_eq!((&mail.server, mail.on, mail.timeout), (&server, When::Change, Duration::from_secs(30)));
+    let login = mail.login.as_ref().unwrap();
+    assert_eq!(
+        (login.user.as_str(), login.password.to_string()),
+        ("nas", "the systemd credential mail-password".into())
+    );
+    assert_eq!(mail.ca_file.as_deref(), Some(Path::new("/etc/holdall/mail-ca.pem")));
+    assert_eq!((mail.from.as_str(), mail.to.len()), ("NAS <nas@example.org>", 2));
+    let textfile = &config.notify.metrics.as_ref().unwrap().textfile;
+    assert_eq!(textfile, Path::new("/var/lib/prometheus/node-exporter/holdall.prom"));
+    let [phone, chat] = config.notify.webhooks.as_slice() else { panic!("{:?}", config.notify.webhooks) };
+    assert_eq!((phone.name.as_str(), phone.url.to_string()), ("phone", "the file /etc/holdall/ntfy.url".into()));
+    assert_eq!((&phone.body, phone.on, phone.timeout), (&WebhookBody::Ntfy, When::Always, Duration::from_secs(5)));
+    assert_eq!(phone.token.as_ref().unwrap().to_string(), "the command pass");
+    let body =
+        WebhookBody::Template { body: r#"{"text": "{summary}"}"#.into(), content_type: "application/json".into() };
+    assert_eq!((&chat.body, chat.on, chat.timeout), (&body, When::Failure, Duration::from_secs(10)));
+    assert_eq!(config.secrets().len(), 5);
+}
+
+#[test]
+fn hooks_are_lists_of_words_around_the_run_and_its_sources() {
+    let config = config::load(&sample("notify.toml")).unwrap();
+    assert_eq!(config.hooks.run.before, [["mount", "/srv/holdall"]]);
+    assert_eq!(config.hooks.run.after, [vec!["sync"], vec!["umount", "/srv/holdall"]]);
+    assert_eq!((config.hooks.run.on_failure.len(), config.hooks.run.timeout), (0, Duration::from_secs(600)));
+    let host = config.hooks.of("files.host");
+    assert_eq!(
+        (host.on_failure[0].join(" "), host.timeout),
+        ("/usr/local/bin/blink --red".into(), Duration::from_secs(60))
+    );
+    assert!(config.hooks.of("files.other").is_empty() && !host.is_empty());
 }

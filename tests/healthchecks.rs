@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::io::Write;
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -9,7 +10,8 @@ use anyhow::{Context, anyhow};
 use holdall::config::{HealthchecksConfig, NotifyConfig};
 use holdall::error::{Annotate, ExitCode};
 use holdall::notify::Notifier;
-use holdall::notify::healthchecks::{Effort, Healthchecks};
+use holdall::notify::healthchecks::Healthchecks;
+use holdall::notify::http::Effort;
 use holdall::report::{ItemReport, Outcome, Report, Saved};
 use holdall::secret::Secret;
 
@@ -87,12 +89,14 @@ fn logged(work: impl FnOnce()) -> String {
 #[test]
 fn run_is_told_from_start_to_end_under_one_rid() {
     let server = Server::start(vec![ok()]);
-    let notifier = Notifier::new(&NotifyConfig {
+    let config = NotifyConfig {
         healthchecks: Some(HealthchecksConfig { url: Secret::literal(server.url("/ping-key/nas?create=1")) }),
-    });
+        ..NotifyConfig::default()
+    };
+    let notifier = Notifier::of(&config, Path::new("config.toml"));
     notifier.start();
     notifier.start();
-    notifier.finish(&saved_report());
+    notifier.finish(&saved_report(), None);
     notifier.signal(ExitCode::Terminated);
     let requests = server.requests();
     assert_eq!(paths(&requests), ["/ping-key/nas/start", "/ping-key/nas/0"]);
@@ -165,7 +169,8 @@ fn run_that_finds_the_lock_taken_leaves_the_state_of_the_check_as_it_is() {
 fn broken_config_is_told_when_the_url_can_be_found() {
     let server = Server::start(vec![ok()]);
     let config = format!("[files.host]\npath = [\"/etc\n[notify.healthchecks]\nurl = \"{}\"\n", server.url("/uuid"));
-    Notifier::for_broken_config(&config).fail(&anyhow!("config.toml: 1 problem"), ExitCode::Usage);
+    Notifier::for_broken_config(Path::new("config.toml"), &config)
+        .fail(&anyhow!("config.toml: 1 problem"), ExitCode::Usage);
     let requests = server.requests();
     assert_eq!(paths(&requests), ["/uuid/2"]);
     assert_eq!(requests[0].body, "error: config.toml: 1 problem\n");
@@ -187,9 +192,17 @@ fn silent_notifier_tells_nobody() {
     let notifier = Notifier::silent();
     let log = logged(|| {
         notifier.start();
-        notifier.finish(&saved_report());
+        notifier.finish(&saved_report(), None);
     });
     assert_eq!(log, "");
+}
+
+#[test]
+fn answer_without_an_end_is_not_read() {
+    let server = Server::start(vec![Answer::Endless(200)]);
+    let log = logged(|| check(&server, effort()).finish(&saved_report()));
+    assert!(!log.contains("WARN"), "{log}");
+    assert_eq!(server.requests().len(), 1);
 }
 
 #[test]
@@ -264,8 +277,9 @@ fn log_names_the_server_but_never_the_secret_part_of_the_url() {
 
 #[test]
 fn unreadable_url_is_a_warning_and_no_failure() {
-    let config = NotifyConfig { healthchecks: Some(HealthchecksConfig { url: Secret::literal("secret-text") }) };
-    let log = logged(|| Notifier::new(&config).finish(&saved_report()));
+    let healthchecks = Some(HealthchecksConfig { url: Secret::literal("secret-text") });
+    let config = NotifyConfig { healthchecks, ..NotifyConfig::default() };
+    let log = logged(|| Notifier::of(&config, Path::new("config.toml")).finish(&saved_report(), None));
     assert!(log.contains("WARN") && log.contains("the monitor is not told of this run"), "{log}");
     assert!(!log.contains("secret-text"), "{log}");
 }

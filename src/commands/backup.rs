@@ -13,15 +13,18 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Error, Result, anyhow};
 use chrono::{DateTime, Utc};
 
+use self::hooks::Mark;
 use super::prune;
 use super::status::Freshness;
 use super::{Context, known_items, lock_source, lock_store, open_store, try_lock_source};
 use crate::cleanup::Guard;
 use crate::config::Config;
 use crate::error::{Annotate, ExitCode, chain, exit_code, hinted};
+use crate::hooks::Around;
 use crate::job::{Driver, Job};
 use crate::lock::Lock;
 use crate::notify::Notifier;
+use crate::notify::standing::Standing;
 use crate::quantity::{show_duration, show_time};
 use crate::report::file::{Recorder, file_in_broken_config};
 use crate::report::{ItemReport, Outcome, Report, Verdict, json, text};
@@ -32,7 +35,9 @@ use crate::store::{SaveOptions, Store};
 use crate::timeline::{Point, Timeline};
 use crate::ui;
 
+mod hooks;
 mod replicate;
+mod standing;
 
 /// Arguments of `backup`.
 #[derive(Debug, clap::Args)]
@@ -73,14 +78,14 @@ pub fn run(args: &BackupArgs, context: &Context) -> Result<ExitCode> {
         Err(error) => {
             if !args.dry_run {
                 let text = fs::read_to_string(context.config_file()).unwrap_or_default();
-                Notifier::for_broken_config(&text).fail(&error, exit_code(&error));
+                Notifier::for_broken_config(&context.config_file(), &text).fail(&error, exit_code(&error));
                 let file = file_in_broken_config(&text);
                 Recorder::new(file.as_deref(), "backup", context.now()).fail(&error, exit_code(&error));
             }
             return Err(error);
         }
     };
-    let notifier = Arc::new(if args.dry_run { Notifier::silent() } else { Notifier::new(&config.notify) });
+    let notifier = Arc::new(if args.dry_run { Notifier::silent() } else { Notifier::new(&config) });
     let on_signal = Guard::new({
         let notifier = notifier.clone();
         move |signal| match signal {
@@ -93,14 +98,14 @@ pub fn run(args: &BackupArgs, context: &Context) -> Result<ExitCode> {
     let recorder = Arc::new(Recorder::new(file, "backup", context.now()));
     let recording = recorder.guard();
     let begun = Instant::now();
-    let result = Run { args, context, config: &config, notifier: &notifier, recorder: &recorder }.run();
+    let result = Run { args, context, config: &config, notifier: &notifier, recorder: &recorder, begun }.run();
     on_signal.disarm();
     recording.disarm();
     match result {
-        Ok(mut report) => {
+        Ok(Ended { mut report, standing }) => {
             report.elapsed = begun.elapsed();
             recorder.finish(&report);
-            notifier.finish(&report);
+            notifier.finish(&report, standing.as_ref());
             show(&report, args, context)?;
             Ok(report.exit_code())
         }
@@ -152,6 +157,14 @@ impl Opened {
     }
 }
 
+/// A run that came to its end.
+#[derive(Default)]
+struct Ended {
+    report: Report,
+    /// How every item stands, if somebody wants to know.
+    standing: Option<Standing>,
+}
+
 /// One run, on its way.
 struct Run<'r> {
     args: &'r BackupArgs,
@@ -159,10 +172,11 @@ struct Run<'r> {
     config: &'r Config,
     notifier: &'r Notifier,
     recorder: &'r Recorder,
+    begun: Instant,
 }
 
 impl Run<'_> {
-    fn run(&self) -> Result<Report> {
+    fn run(&self) -> Result<Ended> {
         if self.config.sources.is_empty() {
             // A run that saves nothing must not look like one that had nothing to do.
             return Err(anyhow!("{} names nothing to back up", self.config.file.display()))
@@ -176,11 +190,18 @@ impl Run<'_> {
         let mut concerned = jobs.iter().filter(|job| is_concerned(&selectors, &job.id)).peekable();
         let needs_store = concerned.peek().is_none() || concerned.any(Job::needs_store);
         let _lock = if self.args.dry_run || !needs_store { None } else { Some(lock_store(self.context, self.config)?) };
+        self.around_run(&jobs, &selectors, || self.work(&jobs, &selectors, needs_store))
+    }
+
+    /// What is done between the hooks of the run.
+    fn work(&self, jobs: &[Job], selectors: &[Selector], needs_store: bool) -> Result<Ended> {
         let mut early = None;
         let mut opened = None;
         if needs_store {
             let store = thread::scope(|scope| {
-                let first = jobs.first().filter(|job| is_wanted(&selectors, &job.id));
+                // A hook may have to see to it first that it is there.
+                let is_early = |job: &&Job| is_wanted(selectors, &job.id) && self.config.hooks.of(&job.id).is_empty();
+                let first = jobs.first().filter(is_early);
                 let looking = first.and_then(|job| {
                     thread::Builder::new().name("look".to_owned()).spawn_scoped(scope, || self.look(job)).ok()
                 });
@@ -191,26 +212,22 @@ impl Run<'_> {
             opened = Some(Opened { points: store.points()?, store, held: None });
         }
         let points = opened.as_ref().map_or(&[][..], |opened| &opened.points);
-        let known = self.known(&jobs, &selectors, points);
+        let known = self.known(jobs, selectors, points);
         let wanted = select::resolve(&self.args.selectors, &known)?;
 
         let mut report = Report::default();
-        for job in &jobs {
+        for job in jobs {
             let below = format!("{}/", job.id);
             if wanted.iter().any(|item| *item == job.id || item.starts_with(&below)) {
                 match &job.driver {
                     Driver::Source(source) => {
                         let opened = opened.as_mut().with_context(|| format!("{} has no store", job.id))?;
                         // Of the first one it is known already.
-                        let readiness = early.take().flatten().unwrap_or_else(|| source.preflight());
-                        let result = self.back_up_source(job, &**source, readiness, &selectors, opened, &mut report);
-                        if let Err(error) = source.close() {
-                            report.errors.push(error.context(job.id.clone()));
-                        }
-                        result?;
+                        let readiness = early.take().flatten();
+                        self.back_up_source(job, &**source, readiness, selectors, opened, &mut report)?;
                     }
                     Driver::Replication(replication) => {
-                        self.replicate(job, replication, &selectors, opened.as_mut(), &mut report)?;
+                        self.replicate(job, replication, selectors, opened.as_mut(), &mut report)?;
                     }
                 }
             }
@@ -230,7 +247,8 @@ impl Run<'_> {
                 Ok(errors) => report.errors.extend(errors),
             }
         }
-        Ok(report)
+        let standing = self.standing(store.as_ref());
+        Ok(Ended { report, standing })
     }
 
     /// What a selector can mean: what has points, and what there is to back up now in a source of which something is named that has none.
@@ -266,19 +284,53 @@ impl Run<'_> {
         Some(readiness)
     }
 
+    /// Backs up what is due of a source, between its hooks.
     fn back_up_source(
         &self,
         job: &Job,
         source: &dyn Source,
-        readiness: Result<Readiness>,
+        readiness: Option<Result<Readiness>>,
         selectors: &[Selector],
         opened: &mut Opened,
         report: &mut Report,
     ) -> Result<()> {
-        let begun = Instant::now();
+        let mut around = self.around(Some(&job.id));
+        let mark = Mark::behind(report);
         let mut lock = None;
-        if !self.args.dry_run && matches!(readiness, Ok(Readiness::Ready)) {
+        if !around.set().is_empty() && self.is_due_unasked(job, opened) {
+            lock = self.lock_to_save(job)?;
+            if let Some(outcome) = self.begin(&mut around) {
+                self.add(report, &job.id, outcome, Duration::ZERO)?;
+                self.end(around, &mark, report);
+                return Ok(());
+            }
+        }
+        let result = self.back_up_items(job, source, readiness, selectors, opened, report, (&mut around, lock));
+        if let Err(error) = source.close() {
+            report.errors.push(error.context(job.id.clone()));
+        }
+        result?;
+        self.end(around, &mark, report);
+        Ok(())
+    }
+
+    #[allow(clippy::too_many_arguments, reason = "the state of a run, handed on once")]
+    fn back_up_items(
+        &self,
+        job: &Job,
+        source: &dyn Source,
+        readiness: Option<Result<Readiness>>,
+        selectors: &[Selector],
+        opened: &mut Opened,
+        report: &mut Report,
+        (around, mut lock): (&mut Around, Option<Lock>),
+    ) -> Result<()> {
+        let begun = Instant::now();
+        let readiness = readiness.unwrap_or_else(|| source.preflight());
+        let mut is_mended = false;
+        if lock.is_none() && !self.args.dry_run && matches!(readiness, Ok(Readiness::Ready)) {
             lock = self.mend_early(job, source, report);
+            is_mended = lock.is_some();
         }
         let items = match readiness {
             Ok(Readiness::Ready) => source.items(),
@@ -292,27 +344,45 @@ impl Run<'_> {
                 return self.add(report, &job.id, Outcome::Failed(error), begun.elapsed());
             }
         };
+        let mut not_now = None;
         for item in items.iter().filter(|item| is_wanted(selectors, &item.id)) {
             let begun = Instant::now();
-            let outcome = match self.not_due(job, &opened.points_of(&item.id)) {
-                Some(outcome) => outcome,
-                None => {
-                    self.notifier.start();
-                    if lock.is_none() && !self.args.dry_run {
-                        lock = Some(lock_source(self.context, &job.id)?);
-                        // Whoever had the lock may have been killed.
-                        self.mend(job, source, report);
+            let outcome = match (self.not_due(job, &opened.points_of(&item.id)), &not_now) {
+                (Some(outcome), _) => outcome,
+                (None, Some(why)) => Outcome::Away(String::clone(why)),
+                (None, None) => {
+                    if lock.is_none() {
+                        lock = self.lock_to_save(job)?;
                     }
-                    if !self.args.dry_run {
-                        opened.hold(self.context)?;
+                    match self.begin(around) {
+                        Some(Outcome::Away(why)) => {
+                            not_now = Some(why.clone());
+                            Outcome::Away(why)
+                        }
+                        Some(failed) => return self.add(report, &job.id, failed, begun.elapsed()),
+                        None => {
+                            self.notifier.start();
+                            if !self.args.dry_run && !std::mem::replace(&mut is_mended, true) {
+                                // Whoever had the lock may have been killed.
+                                self.mend(job, source, report);
+                            }
+                            if !self.args.dry_run {
+                                opened.hold(self.context)?;
+                            }
+                            let saved = self.save(job, source, item, &opened.points_of(&item.id), &opened.store);
+                            saved.unwrap_or_else(outcome_of)
+                        }
                     }
-                    let saved = self.save(job, source, item, &opened.points_of(&item.id), &opened.store);
-                    saved.unwrap_or_else(outcome_of)
                 }
             };
             self.add(report, &item.id, outcome, begun.elapsed())?;
         }
         Ok(())
+    }
+
+    /// Takes the lock of a source of which something is due.
+    fn lock_to_save(&self, job: &Job) -> Result<Option<Lock>> {
+        if self.args.dry_run { Ok(None) } else { lock_source(self.context, &job.id).map(Some) }
     }
 
     /// Puts right what a killed run of this source has left, whether or not anything is due; the lock of the source if it was needed. While another run

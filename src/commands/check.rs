@@ -1,4 +1,4 @@
-//! `holdall check`: would a run work? Configuration, store, and every source's readiness; changes nothing, but brings back what a run that was killed has left
+//! `holdall check`: would a run work? Configuration, store, every source's readiness, hooks, and who is told; changes nothing, but brings back what a run that was killed has left
 //! stopped.
 
 use anyhow::Result;
@@ -15,6 +15,8 @@ use crate::retention::sides::{Wider, wider_on_target};
 use crate::select;
 use crate::source::{Readiness, Source};
 use crate::timeline::Timeline;
+
+mod told;
 
 /// Arguments of `check`.
 #[derive(Debug, clap::Args)]
@@ -83,6 +85,10 @@ fn look(args: &CheckArgs, context: &Context, config: &Config, findings: &mut Vec
             findings.extend(examined.into_iter().map(|(what, error)| Finding::wrong(what, error)));
         }
     }
+    if args.selectors.is_empty() {
+        findings.extend(told::look(config));
+    }
+    findings.extend(told::look_at_hooks(config, &wanted));
     let wider = wider_on_target(config, &wanted);
     findings.extend(wider.iter().map(|wider| Finding::warning("retention", wider.to_string(), Wider::HINT)));
     Ok(())

@@ -9,8 +9,14 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use toml::Spanned;
 
+mod hooks;
+mod notify;
+
+pub(super) use self::hooks::HooksTable;
+pub(super) use self::notify::{HealthchecksTable, MailTable, MetricsTable, NotifyTable, WebhookTable};
+
 /// Tables that the documentation names and this version does not read yet.
-pub(super) const LATER: [&str; 3] = ["mirror", "notify.mail", "notify.metrics"];
+pub(super) const LATER: [&str; 1] = ["mirror"];
 
 /// The whole file.
 #[derive(Debug, Default, Deserialize)]
@@ -19,6 +25,7 @@ pub(super) struct File {
     pub report_file: Option<Spanned<String>>,
     pub store: Option<Spanned<StoreTable>>,
     pub notify: NotifyTable,
+    pub hooks: Option<Spanned<HooksTable>>,
     pub retention: Vec<Spanned<RetentionTable>>,
     pub files: BTreeMap<Spanned<String>, FilesTable>,
     pub ssh: BTreeMap<Spanned<String>, SshTable>,
@@ -36,21 +43,6 @@ pub(super) struct StoreTable {
     pub password_file: Option<Spanned<String>>,
     pub password_command: Option<Spanned<Vec<String>>>,
     pub options: BTreeMap<Spanned<String>, Spanned<toml::Value>>,
-}
-
-/// `[notify]`
-#[derive(Debug, Default, Deserialize)]
-#[serde(default, deny_unknown_fields, rename_all = "kebab-case", expecting = "a table")]
-pub(super) struct NotifyTable {
-    pub healthchecks: Option<Spanned<HealthchecksTable>>,
-}
-
-/// `[notify.healthchecks]`
-#[derive(Debug, Default, Deserialize)]
-#[serde(default, deny_unknown_fields, rename_all = "kebab-case", expecting = "a table")]
-pub(super) struct HealthchecksTable {
-    pub url: Option<Spanned<String>>,
-    pub url_file: Option<Spanned<String>>,
 }
 
 /// `[[retention]]`
@@ -77,6 +69,7 @@ pub(super) struct FilesTable {
     pub every: Option<Spanned<String>>,
     pub max_age: Option<Spanned<String>>,
     pub allow_empty: bool,
+    pub hooks: Option<Spanned<HooksTable>>,
 }
 
 /// `[ssh.NAME]`
@@ -111,6 +104,7 @@ pub(super) struct SshTable {
     pub every: Option<Spanned<String>>,
     pub max_age: Option<Spanned<String>>,
     pub allow_empty: bool,
+    pub hooks: Option<Spanned<HooksTable>>,
 }
 
 /// `[[ssh.NAME.dump]]`
@@ -143,6 +137,7 @@ pub(super) struct DockerTable {
     pub every: Option<Spanned<String>>,
     pub max_age: Option<Spanned<String>>,
     pub allow_empty: bool,
+    pub hooks: Option<Spanned<HooksTable>>,
 }
 
 /// `[[docker.NAME.dump]]`
@@ -178,6 +173,7 @@ pub(super) struct ComposeTable {
     pub every: Option<Spanned<String>>,
     pub max_age: Option<Spanned<String>>,
     pub allow_empty: bool,
+    pub hooks: Option<Spanned<HooksTable>>,
 }
 
 /// `[[compose.NAME.dump]]`
@@ -206,6 +202,7 @@ pub(super) struct IncusTable {
     pub project: Vec<Spanned<IncusProjectTable>>,
     pub every: Option<Spanned<String>>,
     pub max_age: Option<Spanned<String>>,
+    pub hooks: Option<Spanned<HooksTable>>,
 }
 
 /// `[[incus.NAME.project]]`
@@ -251,4 +248,5 @@ pub(super) struct IosTable {
     pub every: Option<Spanned<String>>,
     pub max_age: Option<Spanned<String>>,
     pub allow_empty: bool,
+    pub hooks: Option<Spanned<HooksTable>>,
 }

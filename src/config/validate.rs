@@ -8,27 +8,28 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use toml::Spanned;
 
 use self::sources::Names;
-use super::file::{File, HealthchecksTable};
+use super::Config;
+use super::file::File;
 use super::problem::{Collector, Problem, Problems, line_at};
 use super::strict::{self, Removed};
-use super::{Config, HealthchecksConfig, NotifyConfig};
 use crate::error::{Annotate, ExitCode};
-use crate::secret::Secret;
 
 mod compose;
 mod docker;
 mod engine;
+mod hooks;
 mod incus;
 mod ios;
+mod notify;
 mod retention;
 mod shared;
 mod sources;
 mod ssh;
 mod store;
 
+pub(super) use self::notify::of_broken;
 pub(crate) use self::shared::check_exclude;
 pub(crate) use self::sources::check_name;
 
@@ -71,50 +72,9 @@ fn check(file: &Path, written: &File, removed: &Removed, problems: &mut Collecto
         report_file: report_file.and_then(|file| problems.take(&file.span(), "report-file", absolute(file.get_ref()))),
         store: written.store.as_ref().map(|table| store::check(table, removed, problems)),
         retention: retention::check(&written.retention, &names, problems),
-        notify: NotifyConfig {
-            healthchecks: written.notify.healthchecks.as_ref().and_then(|t| healthchecks(t, removed, problems)),
-        },
+        notify: notify::check(written, removed, problems),
+        hooks: hooks::check(written, problems),
         sources: sources::check(written, removed, problems),
-    }
-}
-
-fn healthchecks(
-    table: &Spanned<HealthchecksTable>,
-    removed: &Removed,
-    problems: &mut Collector,
-) -> Option<HealthchecksConfig> {
-    let HealthchecksTable { url, url_file } = table.get_ref();
-    let url = match (url, url_file) {
-        (Some(url), None) => {
-            let checked = http_url(url.get_ref()).map(Secret::literal);
-            problems.take(&url.span(), "notify.healthchecks.url", checked)
-        }
-        (None, Some(file)) => {
-            problems.take(&file.span(), "notify.healthchecks.url-file", absolute(file.get_ref())).map(Secret::file)
-        }
-        (Some(_), Some(file)) => {
-            problems.report(&file.span(), "notify.healthchecks.url-file", "`url` is given as well; keep one of them");
-            None
-        }
-        (None, None) => {
-            if !["url", "url-file"].iter().any(|key| removed.contains(&format!("notify.healthchecks.{key}"))) {
-                problems.report(&table.span(), "notify.healthchecks", "`url` or `url-file` is missing");
-            }
-            None
-        }
-    };
-    url.map(|url| HealthchecksConfig { url })
-}
-
-/// A web address without slashes at its end.
-fn http_url(url: &str) -> Result<String, &'static str> {
-    let host = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://"));
-    let plain = !url.chars().any(|c| c.is_whitespace() || c.is_control());
-    match host {
-        Some(host) if plain && !host.is_empty() && !host.starts_with(['/', '?', '#']) => {
-            Ok(url.trim_end_matches('/').to_owned())
-        }
-        _ => Err("not a web address; it begins with https:// or http://"),
     }
 }
 
@@ -197,6 +157,10 @@ mod tests {
                 "store.password-command",
                 "store.options.secret-access-key-file",
                 "notify.healthchecks.url-file",
+                "notify.mail.password-command",
+                "notify.webhook.url-file",
+                "notify.webhook.token-command",
+                "notify.webhook.body",
                 "ssh.pi.known-hosts",
                 "ssh.pi.passphrase-command",
                 "ssh.pi.password-command",
@@ -211,14 +175,6 @@ mod tests {
     fn empty_file_is_a_configuration_without_anything() {
         let config = parse(Path::new("x"), b"").unwrap();
         assert!(config.store.is_none() && config.sources.is_empty() && config.retention.is_empty());
-    }
-
-    #[test]
-    fn web_addresses_lose_their_trailing_slash() {
-        assert_eq!(http_url("https://hc.example.org/ping/x/"), Ok("https://hc.example.org/ping/x".to_owned()));
-        for url in ["", "hc.example.org", "ftp://x", "https://", "https:///x", "https://a b"] {
-            assert!(http_url(url).is_err(), "{url}");
-        }
     }
 
     #[test]

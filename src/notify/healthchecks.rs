@@ -5,45 +5,22 @@
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::thread;
 use std::time::Duration;
 
-use anyhow::{Context as _, Error, Result, ensure};
+use anyhow::{Error, Result};
 use reqwest::blocking::{Client, Response};
 use reqwest::{Url, header};
 use uuid::Uuid;
 
-use crate::error::{ExitCode, chain};
+use super::http::{self, Effort, Refusal};
+use super::news::signal_name;
+use crate::error::ExitCode;
 use crate::report::{Report, text};
 
 /// Bytes of a body that a server keeps when it does not say how many: the default of a self-hosted one.
 const USUAL_BODY_LIMIT: usize = 10_000;
 
 const CUT: &str = "\n… cut";
-
-/// How hard it is tried to reach the server.
-#[derive(Debug, Clone, Copy)]
-pub struct Effort {
-    /// How long one try may take.
-    pub timeout: Duration,
-    /// How often a ping is tried, at least 1.
-    pub tries: u32,
-    /// How long to wait before the second try; twice as long before each further one.
-    pub backoff: Duration,
-    /// How long the only try may take when the run is ended by a signal.
-    pub signal_timeout: Duration,
-}
-
-impl Default for Effort {
-    fn default() -> Self {
-        Self {
-            timeout: Duration::from_secs(10),
-            tries: 4,
-            backoff: Duration::from_secs(1),
-            signal_timeout: Duration::from_secs(3),
-        }
-    }
-}
 
 /// One check on a healthchecks server, for one run.
 pub struct Healthchecks {
@@ -56,21 +33,6 @@ pub struct Healthchecks {
     ended: AtomicBool,
 }
 
-/// Why a try did not succeed.
-struct Refusal {
-    why: String,
-    /// Whether a further try may succeed.
-    passing: bool,
-}
-
-impl Refusal {
-    /// No answer came; the message is without the URL.
-    fn unsent(error: reqwest::Error) -> Self {
-        let passing = !error.is_builder() && !error.is_redirect();
-        Self { why: chain(&Error::new(error.without_url())), passing }
-    }
-}
-
 impl Healthchecks {
     /// The check with this ping URL: with an UUID, or with a ping key and a slug, perhaps with a query (`?create=1`).
     ///
@@ -78,21 +40,9 @@ impl Healthchecks {
     ///
     /// When it is not an http or https URL. The message does not contain it.
     pub fn new(url: &str, effort: Effort) -> Result<Self> {
-        let url = Url::parse(url.trim()).context("read the ping URL")?;
-        ensure!(
-            matches!(url.scheme(), "http" | "https"),
-            "the ping URL begins with `{}:`, not with http or https",
-            url.scheme()
-        );
-        let client = Client::builder()
-            .user_agent(concat!("holdall/", env!("CARGO_PKG_VERSION")))
-            // Pings are hours apart; a connection kept open would have been closed by the server.
-            .pool_max_idle_per_host(0)
-            .build()
-            .context("set up HTTP")?;
         Ok(Self {
-            url,
-            client,
+            url: http::parse_url(url)?,
+            client: http::client(true)?,
             effort,
             run: Uuid::new_v4(),
             body_limit: AtomicUsize::new(USUAL_BODY_LIMIT),
@@ -131,7 +81,7 @@ impl Healthchecks {
         if self.ended.swap(true, Ordering::Relaxed) {
             return;
         }
-        let name = if code == ExitCode::Interrupted { "SIGINT" } else { "SIGTERM or SIGHUP" };
+        let name = signal_name(code);
         let status = (code as u8).to_string();
         if let Err(refusal) = self.send(&status, &format!("failed: ended by {name}\n"), self.effort.signal_timeout) {
             self.warn(&status, &refusal.why, 1);
@@ -139,17 +89,9 @@ impl Healthchecks {
     }
 
     fn ping(&self, status: &str, body: &str) {
-        let mut pause = self.effort.backoff;
-        let mut tries = 1;
-        while let Err(refusal) = self.send(status, body, self.effort.timeout) {
-            if !refusal.passing || tries >= self.effort.tries {
-                self.warn(status, &refusal.why, tries);
-                return;
-            }
-            tracing::debug!("ping /{status} at {} goes wrong and is tried again: {}", self.server(), refusal.why);
-            thread::sleep(pause);
-            pause = pause.saturating_mul(2);
-            tries += 1;
+        let pinged = http::persist(&self.effort, || self.send(status, body, self.effort.timeout));
+        if let Err((refusal, tries)) = pinged {
+            self.warn(status, &refusal.why, tries);
         }
     }
 
@@ -160,13 +102,8 @@ impl Healthchecks {
             .timeout(timeout)
             .header(header::CONTENT_TYPE, "text/plain; charset=utf-8")
             .body(cut(body, self.body_limit.load(Ordering::Relaxed)));
-        let response = request.send().map_err(Refusal::unsent)?;
-        self.learn_body_limit(&response);
-        let answer = response.status();
-        if answer.is_success() {
-            return Ok(());
-        }
-        Err(Refusal { why: format!("the server answers {answer}"), passing: answer.is_server_error() })
+        let sent = http::send(request);
+        sent.map(|response| self.learn_body_limit(&response))
     }
 
     fn learn_body_limit(&self, response: &Response) {
@@ -190,10 +127,8 @@ impl Healthchecks {
         tracing::warn!("ping /{status} at {} given up, tries {tries}: {why}", self.server());
     }
 
-    /// What of the URL is not secret: scheme, host and port.
     fn server(&self) -> String {
-        let port = self.url.port().map(|port| format!(":{port}")).unwrap_or_default();
-        format!("{}://{}{port}", self.url.scheme(), self.url.host_str().unwrap_or_default())
+        http::server(&self.url)
     }
 }
 
@@ -217,6 +152,7 @@ fn cut(text: &str, limit: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::chain;
 
     fn check(url: &str) -> Healthchecks {
         Healthchecks::new(url, Effort::default()).unwrap()

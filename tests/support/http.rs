@@ -15,6 +15,8 @@ pub enum Answer {
     Close,
     /// Never answers.
     Silence,
+    /// Answers with this status, and with more than anybody wants to have.
+    Endless(u16),
 }
 
 /// One request.
@@ -92,6 +94,13 @@ fn serve(listener: &TcpListener, answers: &[Answer], stop: &AtomicBool) -> Vec<R
                     format!("HTTP/1.1 {status} Text\r\n{headers}Content-Length: 2\r\nConnection: close\r\n\r\nOK");
                 // A client that gave up meanwhile is part of some tests.
                 let _ = stream.write_all(answer.as_bytes());
+            }
+            Some(Answer::Endless(status)) => {
+                let begin = format!("HTTP/1.1 {status} Text\r\nContent-Length: 1000000000000\r\n\r\n");
+                let mut sent = stream.write_all(begin.as_bytes());
+                while sent.is_ok() {
+                    sent = stream.write_all(&[b'x'; 65536]);
+                }
             }
             Some(Answer::Silence) => silent.push(stream),
             Some(Answer::Close) | None => drop(stream),

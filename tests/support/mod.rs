@@ -15,6 +15,7 @@ pub mod incus_bench;
 pub mod incus_proxy;
 pub mod incusd;
 pub mod iphone;
+pub mod mail;
 pub mod netns;
 pub mod outcome;
 pub mod postgres;

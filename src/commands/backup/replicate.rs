@@ -6,8 +6,10 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result};
 use chrono::{DateTime, Utc};
 
+use super::hooks::Mark;
 use super::{Opened, Run, is_wanted};
 use crate::commands::lock_source;
+use crate::hooks::Around;
 use crate::incus::api::Role;
 use crate::incus::run::{self, Options};
 use crate::incus::select::{self, Selected, Selection};
@@ -53,16 +55,20 @@ impl Run<'_> {
             let selection = select::selection(&servers.source, &replication.id, &replication.config)?;
             Ok((servers, selection))
         });
+        let mut around = self.around(Some(&job.id));
+        let mark = Mark::behind(report);
         let done = asked.and_then(|(servers, selection)| {
-            self.run_over(job, replication, &servers, selection, selectors, opened, report)
+            self.run_over(job, replication, &servers, selection, selectors, (opened, &mut around), report)
         });
         match done {
-            Ok(result) => result,
+            Ok(result) => result?,
             Err(error) => {
                 self.notifier.start();
-                self.add(report, &job.id, Outcome::Failed(error), begun.elapsed())
+                self.add(report, &job.id, Outcome::Failed(error), begun.elapsed())?;
             }
         }
+        self.end(around, &mark, report);
+        Ok(())
     }
 
     /// The outer error is one of the replication, the inner one ends the run.
@@ -74,7 +80,7 @@ impl Run<'_> {
         servers: &Servers,
         selection: Selection,
         selectors: &[Selector],
-        opened: Option<&mut Opened>,
+        (opened, around): (Option<&mut Opened>, &mut Around),
         report: &mut Report,
     ) -> Result<Result<()>> {
         for line in certificate::expiring(replication, servers, self.context.now()) {
@@ -103,6 +109,16 @@ impl Run<'_> {
         let missing: Vec<_> = selection.missing.into_iter().filter(|(id, _)| is_wanted(selectors, id)).collect();
         if due.is_empty() && missing.is_empty() {
             return Ok(Ok(()));
+        }
+        match self.begin(around) {
+            Some(Outcome::Away(why)) => {
+                for id in due.iter().filter_map(|place| ids.get(*place)).chain(missing.iter().map(|(id, _)| id)) {
+                    self.add(report, id, Outcome::Away(why.clone()), Duration::ZERO)?;
+                }
+                return Ok(Ok(()));
+            }
+            Some(failed) => return Ok(self.add(report, &job.id, failed, Duration::ZERO)),
+            None => {}
         }
         self.notifier.start();
         let told_before = report.items.len();
