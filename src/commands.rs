@@ -26,6 +26,8 @@ pub mod dump;
 pub mod list;
 pub mod ls;
 pub mod man;
+pub mod mirror;
+pub mod mirrors;
 mod names;
 pub mod onboard;
 pub mod pair;
@@ -125,6 +127,7 @@ pub fn run(command: &Command, context: &Context) -> Result<ExitCode> {
         Command::Discover(args) => discover::run(args, context),
         Command::Backup(args) => backup::run(args, context),
         Command::Prune(args) => prune::run(args, context),
+        Command::Mirror(args) => mirror::run(args, context),
         Command::Restore(args) => restore::run(args, context),
         Command::List(args) => list::run(args, context),
         Command::Ls(args) => ls::run(args, context),

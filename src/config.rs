@@ -18,6 +18,7 @@ mod file;
 mod incus;
 mod ios;
 pub mod locate;
+mod mirror;
 mod problem;
 mod strict;
 mod validate;
@@ -27,6 +28,7 @@ pub use self::docker::{
 };
 pub use self::incus::{CopyMode, IncusConfig, IncusInstances, IncusProject, IncusVolumes};
 pub use self::ios::{Connect, IosConfig};
+pub use self::mirror::MirrorConfig;
 pub(crate) use self::problem::nearest;
 pub(crate) use self::validate::{check_exclude, check_name};
 
@@ -41,6 +43,8 @@ pub struct Config {
     pub file: PathBuf,
     /// The store, once it is set up.
     pub store: Option<StoreConfig>,
+    /// What receives copies of its points, in the order of the file.
+    pub mirrors: Vec<MirrorConfig>,
     /// Retention rules in the order of the file.
     pub retention: Vec<RetentionRule>,
     /// Where to tell how it went.
@@ -55,6 +59,7 @@ impl Config {
         Self {
             file: file.to_path_buf(),
             store: None,
+            mirrors: Vec::new(),
             retention: Vec::new(),
             notify: NotifyConfig::default(),
             sources: Vec::new(),
@@ -91,6 +96,8 @@ pub struct RetentionRule {
 pub struct RetentionSelector {
     /// Name of a source, or `KIND.NAME`; globs allowed.
     pub source: Option<globset::GlobMatcher>,
+    /// Name of a mirror; globs allowed.
+    pub mirror: Option<globset::GlobMatcher>,
     /// Incus: `source` or `target`.
     pub role: Option<String>,
     /// Incus: project; globs allowed.

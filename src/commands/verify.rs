@@ -3,6 +3,7 @@
 use anyhow::Result;
 use serde_json::json;
 
+use super::mirrors::{about, lock_mirror, named, open};
 use super::{Context, hold_store, lock_store, open_store};
 use crate::error::{ExitCode, chain, exit_code};
 use crate::store::Store;
@@ -14,6 +15,10 @@ pub struct VerifyArgs {
     /// Read the packs back too, or this percentage of them, chosen at random
     #[arg(long, value_name = "PERCENT", num_args = 0..=1, default_missing_value = "100", require_equals = true, value_parser = parse_percent)]
     read_data: Option<f64>,
+
+    /// Verify this mirror instead of the store
+    #[arg(long, value_name = "NAME")]
+    mirror: Option<String>,
 }
 
 fn parse_percent(text: &str) -> Result<f64, String> {
@@ -27,8 +32,9 @@ fn parse_percent(text: &str) -> Result<f64, String> {
 pub fn run(args: &VerifyArgs, context: &Context) -> Result<ExitCode> {
     let config = context.config()?;
     // A prune beside it would look like damage.
-    let _lock = lock_store(context, &config)?;
-    let store = open_store(context, &config)?;
+    let mirror = args.mirror.as_deref().map(|name| named(&config, name)).transpose()?;
+    let _lock = mirror.map_or_else(|| lock_store(context, &config), |mirror| lock_mirror(context, mirror))?;
+    let store = mirror.map_or_else(|| open_store(context, &config), |mirror| open(context, mirror))?;
     let _held = hold_to_verify(context, &store)?;
     let findings = store.verify(args.read_data)?;
     if context.output.json {
@@ -57,8 +63,9 @@ pub fn run(args: &VerifyArgs, context: &Context) -> Result<ExitCode> {
     }
     let count = findings.errors.len();
     tracing::error!(
-        hint = "Keep the store as it is. Restore what you need to another place first; then see \"Damage\" in doc/format.md.",
-        "the store is damaged in {count} {}",
+        hint = "Keep it as it is. Restore what you need to another place first; then see \"Damage\" in doc/format.md.",
+        "{} is damaged in {count} {}",
+        mirror.map_or_else(|| "the store".to_owned(), about),
         if count == 1 { "place" } else { "places" }
     );
     Ok(ExitCode::Failed)

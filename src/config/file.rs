@@ -10,13 +10,14 @@ use serde::Deserialize;
 use toml::Spanned;
 
 /// Tables that the documentation names and this version does not read yet.
-pub(super) const LATER: [&str; 3] = ["mirror", "notify.mail", "notify.metrics"];
+pub(super) const LATER: [&str; 2] = ["notify.mail", "notify.metrics"];
 
 /// The whole file.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case", expecting = "a table")]
 pub(super) struct File {
     pub store: Option<Spanned<StoreTable>>,
+    pub mirror: Vec<Spanned<MirrorTable>>,
     pub notify: NotifyTable,
     pub retention: Vec<Spanned<RetentionTable>>,
     pub files: BTreeMap<Spanned<String>, FilesTable>,
@@ -35,6 +36,18 @@ pub(super) struct StoreTable {
     pub password_file: Option<Spanned<String>>,
     pub password_command: Option<Spanned<Vec<String>>>,
     pub options: BTreeMap<Spanned<String>, Spanned<toml::Value>>,
+}
+
+/// `[[mirror]]`
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case", expecting = "a table")]
+pub(super) struct MirrorTable {
+    pub name: Option<Spanned<String>>,
+    pub repository: Option<Spanned<String>>,
+    pub password_file: Option<Spanned<String>>,
+    pub password_command: Option<Spanned<Vec<String>>>,
+    pub options: BTreeMap<Spanned<String>, Spanned<toml::Value>>,
+    pub items: Vec<Spanned<String>>,
 }
 
 /// `[notify]`
@@ -58,6 +71,7 @@ pub(super) struct HealthchecksTable {
 pub(super) struct RetentionTable {
     pub policy: Option<Spanned<String>>,
     pub source: Option<Spanned<String>>,
+    pub mirror: Option<Spanned<String>>,
     pub role: Option<Spanned<String>>,
     pub project: Option<Spanned<String>>,
     pub kind: Option<Spanned<String>>,

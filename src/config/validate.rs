@@ -23,6 +23,7 @@ mod docker;
 mod engine;
 mod incus;
 mod ios;
+mod mirror;
 mod retention;
 mod shared;
 mod sources;
@@ -65,10 +66,13 @@ pub(super) fn parse(file: &Path, bytes: &[u8]) -> Result<Config, Problems> {
 
 fn check(file: &Path, written: &File, removed: &Removed, problems: &mut Collector) -> Config {
     let names = Names::check(written, problems);
+    let store = written.store.as_ref().map(|table| store::check(table, removed, problems));
+    let mirrors = mirror::check(&written.mirror, store.as_ref(), removed, problems);
     Config {
         file: file.to_path_buf(),
-        store: written.store.as_ref().map(|table| store::check(table, removed, problems)),
-        retention: retention::check(&written.retention, &names, problems),
+        retention: retention::check(&written.retention, &names, &mirrors, problems),
+        store,
+        mirrors,
         notify: NotifyConfig {
             healthchecks: written.notify.healthchecks.as_ref().and_then(|t| healthchecks(t, removed, problems)),
         },

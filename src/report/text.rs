@@ -25,12 +25,14 @@ pub fn summary(report: &Report) -> String {
     };
     let counts = report.counts();
     let others = report.errors.len() as u64;
+    let mirrors = report.mirrors.iter().filter(|mirror| mirror.is_well).count() as u64;
     let counted = [
         (counts.saved, "saved"),
         (counts.incomplete, "incomplete"),
         (counts.away, "away"),
         (counts.not_due, "not due"),
         (counts.failed, "failed"),
+        (mirrors, if mirrors == 1 { "mirror up to date" } else { "mirrors up to date" }),
         (others, if others == 1 { "other error" } else { "other errors" }),
     ];
     let mut parts: Vec<String> =
@@ -71,6 +73,7 @@ fn details(report: &Report) -> String {
             text.push_str(&format!("    {line}\n"));
         }
     }
+    report.mirrors.iter().for_each(|mirror| text.push_str(&format!("{}\n", mirror.line())));
     report.errors.iter().for_each(|other| text.push_str(&error(other)));
     text
 }
@@ -201,7 +204,7 @@ mod tests {
     }
 
     fn report(items: Vec<ItemReport>) -> Report {
-        Report { items, errors: Vec::new(), elapsed: Duration::from_secs(83) }
+        Report { items, elapsed: Duration::from_secs(83), ..Report::default() }
     }
 
     #[test]

@@ -104,7 +104,7 @@ impl Lab {
         let memory = Memory::holding(content);
         let Unopened { repository, gate, locks, lease, options, bars } = unopened(&memory);
         let (cache, engine) = (None, Mutex::default());
-        let store = Store { repository, gate, locks, lease, key, options, cache, bars, engine };
+        let store = Store { repository, place: Place::Store, gate, locks, lease, key, options, cache, bars, engine };
         Self { memory, store }
     }
 
