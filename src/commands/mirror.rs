@@ -10,7 +10,7 @@ use anyhow::{Error, Result, anyhow};
 use chrono::{DateTime, Utc};
 
 use super::mirrors::{about, lock_mirror};
-use super::{Context, hold_store, known_items, open_store};
+use super::{Context, hold_to_read, known_items, open_store};
 use crate::config::{Config, MirrorConfig};
 use crate::error::{Annotate, ExitCode};
 use crate::quantity::show_time;
@@ -21,7 +21,6 @@ use crate::retention::sides::rule_at;
 use crate::select;
 use crate::store::Store;
 use crate::store::copy::{Copied, Missing};
-use crate::store::locks::Purpose;
 use crate::timeline::{Point, Timeline};
 
 /// Arguments of `mirror`.
@@ -46,8 +45,7 @@ pub fn run(args: &MirrorArgs, context: &Context) -> Result<ExitCode> {
     }
     let begun = Instant::now();
     let store = open_store(context, &config)?;
-    // A prune beside it would take away what is being copied.
-    let _held = if args.dry_run { None } else { Some(hold_store(context, &store, Purpose::Share)?) };
+    let _held = if args.dry_run { None } else { hold_to_read(context, &store)? };
     let mut known: Vec<String> = config.mirrors.iter().map(|mirror| mirror.name.to_owned()).collect();
     known.extend(known_items(&config, &store.points()?));
     let chosen = select::resolve(&args.wanted, &known)?;

@@ -282,7 +282,12 @@ pub fn carry_out(
         match in_repository(&mirror.store, plans, space) {
             Ok((count, freed)) => {
                 removed += count;
-                monitor.say(&format!("{}: removed {}; {}", about(mirror.config), number_of(count), say_freed(&freed)));
+                monitor.say(&format!(
+                    "{}: removed {}; {}",
+                    about(mirror.config),
+                    number_of(count),
+                    say_freed("it", &freed)
+                ));
             }
             Err(error) => errors.push(error.context(format!("prune the {}", about(mirror.config)))),
         }
@@ -294,7 +299,7 @@ pub fn carry_out(
             errors.iter().for_each(places::tell);
         }
         let (count, done) = in_store?;
-        freed = format!("; {}", say_freed(&done));
+        freed = format!("; {}", say_freed("the store", &done));
         removed += count;
     }
     let summary = format!("removed {}, kept {}{freed}", number_of(removed), all - removed);
@@ -352,7 +357,8 @@ fn not_pruned(places: Places) -> impl Iterator<Item = Error> {
     })
 }
 
-fn say_freed(freed: &Freed) -> String {
+/// What was done to free space, and what `place` holds now.
+fn say_freed(place: &str, freed: &Freed) -> String {
     let mut parts = vec![format!("deleted {}", show_bytes(freed.deleted))];
     if freed.marked > 0 {
         parts.push(format!("marked {} to be deleted by a later run", show_bytes(freed.marked)));
@@ -361,7 +367,7 @@ fn say_freed(freed: &Freed) -> String {
         parts.push(format!("rewrote {}", show_bytes(freed.repacked)));
     }
     format!(
-        "{}; the store holds {}, of which {} are used",
+        "{}; {place} holds {}, of which {} are used",
         parts.join(", "),
         show_bytes(freed.total),
         show_bytes(freed.used)

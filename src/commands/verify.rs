@@ -4,10 +4,8 @@ use anyhow::Result;
 use serde_json::json;
 
 use super::mirrors::{about, lock_mirror, named, open};
-use super::{Context, hold_store, lock_store, open_store};
-use crate::error::{ExitCode, chain, exit_code};
-use crate::store::Store;
-use crate::store::locks::{Held, Purpose};
+use super::{Context, hold_to_read, lock_store, open_store};
+use crate::error::ExitCode;
 
 /// Arguments of `verify`.
 #[derive(Debug, clap::Args)]
@@ -35,7 +33,7 @@ pub fn run(args: &VerifyArgs, context: &Context) -> Result<ExitCode> {
     let mirror = args.mirror.as_deref().map(|name| named(&config, name)).transpose()?;
     let _lock = mirror.map_or_else(|| lock_store(context, &config), |mirror| lock_mirror(context, mirror))?;
     let store = mirror.map_or_else(|| open_store(context, &config), |mirror| open(context, mirror))?;
-    let _held = hold_to_verify(context, &store)?;
+    let _held = hold_to_read(context, &store)?;
     let findings = store.verify(args.read_data)?;
     if context.output.json {
         context.output.json_document(&json!({
@@ -69,18 +67,6 @@ pub fn run(args: &VerifyArgs, context: &Context) -> Result<ExitCode> {
         if count == 1 { "place" } else { "places" }
     );
     Ok(ExitCode::Failed)
-}
-
-/// Keeps others from pruning meanwhile, which would look like damage. A store that can only be read is verified all the same.
-fn hold_to_verify(context: &Context, store: &Store) -> Result<Option<Held>> {
-    match hold_store(context, store, Purpose::Share) {
-        Ok(held) => Ok(Some(held)),
-        Err(error) if exit_code(&error) == ExitCode::Locked => Err(error),
-        Err(error) => {
-            tracing::warn!("verifying without a lock; a prune beside it would look like damage: {}", chain(&error));
-            Ok(None)
-        }
-    }
 }
 
 #[cfg(test)]

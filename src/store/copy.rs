@@ -421,6 +421,6 @@ mod tests {
             found,
             [vec![(0, 0), (0, 100), (0, 150 + GAP)], vec![(0, 161 + 2 * GAP)], vec![(1, 0)], vec![(1, 10)],]
         );
-        assert_eq!(spans(&mut []), []);
+        assert!(spans(&mut []).is_empty());
     }
 }

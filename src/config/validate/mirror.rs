@@ -29,9 +29,11 @@ pub(super) fn check(
                 problems.take(&spanned.span(), "mirror.name", name_of(name, &mirrors));
             }
             None if removed.contains(&format!("mirror[{position}].name")) => {}
-            None => {
-                problems.report(&table.span(), "mirror.name", "missing; points are restored --from it by this name")
-            }
+            None => problems.report(
+                &table.span(),
+                "mirror.name",
+                "missing; `restore --from` and rules of retention call it by this name",
+            ),
         }
         let keys = Keys {
             table: "mirror",
