@@ -198,7 +198,9 @@ mod tests {
             [
                 "store.password-command",
                 "store.options.secret-access-key-file",
+                "mirror.password-command",
                 "notify.healthchecks.url-file",
+                "retention.role",
                 "ssh.pi.known-hosts",
                 "ssh.pi.passphrase-command",
                 "ssh.pi.password-command",

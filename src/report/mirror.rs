@@ -80,9 +80,9 @@ mod tests {
     #[test]
     fn line_says_what_was_copied() {
         assert_eq!(report(true, 0).line(), "mirror offsite  up to date, in 4.2s");
-        assert_eq!(report(true, 1).line(), "mirror offsite  copied 1 point (stored 1.5 KiB), in 4.2s");
+        assert_eq!(report(true, 1).line(), "mirror offsite  copied 1 point (stored 1.50 KiB), in 4.2s");
         assert_eq!(report(false, 0).line(), "mirror offsite  failed: nothing copied, in 4.2s");
-        assert_eq!(report(false, 2).line(), "mirror offsite  failed: copied 2 points (stored 1.5 KiB), in 4.2s");
+        assert_eq!(report(false, 2).line(), "mirror offsite  failed: copied 2 points (stored 1.50 KiB), in 4.2s");
         let rehearsal = MirrorReport { is_rehearsal: true, ..report(true, 2) };
         assert_eq!(rehearsal.line(), "mirror offsite  would copy 2 points, in 4.2s");
     }

@@ -11,7 +11,6 @@
 
 use std::cmp::Reverse;
 use std::collections::{HashMap, HashSet};
-use std::ops::Range;
 use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Context, Error, Result, anyhow, bail, ensure};
@@ -28,11 +27,9 @@ use crate::error::hinted;
 use crate::monitor::{Monitor, Task, Unit};
 use crate::timeline::Point;
 
-/// When so much is lacking it is copied, and the points are written that need it: bytes in packs, and number of blobs.
-const BATCH: (u64, usize) = (2 << 30, 500_000);
-/// How much of a pack is read at once, in bytes, and what is read and thrown away to save a request.
-const SPAN: u32 = 8 << 20;
-const GAP: u32 = 64 << 10;
+mod batch;
+
+use batch::{Batch, Blob, Place, spans};
 
 /// A point that another repository lacks.
 #[derive(Debug, Clone)]
@@ -49,7 +46,7 @@ pub struct Copied {
     pub points: u64,
     /// How many bytes were added to packs.
     pub bytes: u64,
-    /// Why points could not be copied that are damaged here.
+    /// Why points could not be copied: those that are damaged here, and what ended the work before its end.
     pub failed: Vec<Error>,
 }
 
@@ -94,7 +91,7 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// When one of the two fails as a whole; what was copied until then stays. Points that are damaged are told in [`Copied::failed`].
+    /// When the index of one of the two cannot be read. What fails later is told in [`Copied::failed`], and what was copied until then stays.
     pub fn copy(&self, wanted: &[Missing], mirror: &Self, subject: &str, monitor: &dyn Monitor) -> Result<Copied> {
         if wanted.is_empty() {
             return Ok(Copied::default());
@@ -117,86 +114,15 @@ impl Store {
             done: Copied::default(),
         };
         let result = copy.run(wanted);
-        let done = copy.done;
+        let mut done = copy.done;
         task.finish();
-        result?;
-        mirror.keep_engine(engine);
+        match result {
+            Ok(()) => mirror.keep_engine(engine),
+            // What was copied until then stays, and counts.
+            Err(error) => done.failed.push(error),
+        }
         Ok(done)
     }
-}
-
-/// Points that are copied together.
-#[derive(Default)]
-struct Batch<'w> {
-    points: Vec<&'w Missing>,
-    packs: Vec<Id>,
-    numbers: HashMap<Id, u32>,
-    wanted: HashSet<BlobId>,
-    data: Vec<Blob>,
-    trees: Vec<Blob>,
-    /// Bytes of all blobs, as they are stored here.
-    bytes: u64,
-}
-
-/// Where a blob is stored.
-struct Place {
-    pack: Id,
-    offset: u32,
-    length: u32,
-    raw_length: Option<u32>,
-}
-
-/// A blob that is wanted, and where it is.
-#[derive(Clone, Copy)]
-struct Blob {
-    id: BlobId,
-    /// Which one of the batch's packs.
-    pack: u32,
-    offset: u32,
-    length: u32,
-    raw_length: Option<u32>,
-}
-
-impl Batch<'_> {
-    fn is_full(&self) -> bool {
-        self.bytes >= BATCH.0 || self.wanted.len() >= BATCH.1
-    }
-
-    fn add(&mut self, kind: BlobType, id: BlobId, place: Place) -> Result<()> {
-        let Place { pack, offset, length, raw_length } = place;
-        let next = u32::try_from(self.packs.len()).context("count the packs")?;
-        let number = *self.numbers.entry(pack).or_insert_with(|| {
-            self.packs.push(pack);
-            next
-        });
-        let blob = Blob { id, pack: number, offset, length, raw_length };
-        self.bytes += u64::from(length);
-        match kind {
-            BlobType::Data => self.data.push(blob),
-            BlobType::Tree => self.trees.push(blob),
-        }
-        Ok(())
-    }
-}
-
-/// Blobs that are read in one go, all of one pack: which, in a list that is sorted by their places.
-fn spans(blobs: &mut [Blob]) -> Vec<Range<usize>> {
-    blobs.sort_unstable_by_key(|blob| (blob.pack, blob.offset));
-    let mut spans: Vec<Range<usize>> = Vec::new();
-    for (number, blob) in blobs.iter().enumerate() {
-        let end = blob.offset.saturating_add(blob.length);
-        let goes_on = spans.last().is_some_and(|span| {
-            let (first, last) = (blobs[span.start], blobs[span.end - 1]);
-            first.pack == blob.pack
-                && blob.offset.saturating_sub(last.offset.saturating_add(last.length)) <= GAP
-                && end.saturating_sub(first.offset) <= SPAN
-        });
-        match spans.last_mut() {
-            Some(span) if goes_on => span.end = number + 1,
-            _ => spans.push(number..number + 1),
-        }
-    }
-    spans
 }
 
 /// A copy under way.
@@ -392,35 +318,5 @@ impl Copy<'_> {
         let what = format!("the point {} of {item} is damaged and was not copied", missing.point.short_id());
         let hint = "Run `holdall verify --read-data`; \"Damage\" in doc/format.md says what can be done.";
         self.done.failed.push(hinted(error.context(what), hint));
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn blob(pack: u32, offset: u32, length: u32) -> Blob {
-        Blob { id: BlobId([0; 32]), pack, offset, length, raw_length: None }
-    }
-
-    #[test]
-    fn neighbours_in_a_pack_are_read_together_up_to_a_length() {
-        let mut blobs = vec![
-            blob(1, 0, 10),
-            blob(0, 100, 50),
-            blob(0, 0, 100),
-            blob(0, 150 + GAP, 10),
-            blob(0, 161 + 2 * GAP, 10),
-            blob(1, 10, SPAN),
-        ];
-        let found: Vec<Vec<(u32, u32)>> = spans(&mut blobs)
-            .into_iter()
-            .map(|span| blobs[span].iter().map(|blob| (blob.pack, blob.offset)).collect())
-            .collect();
-        assert_eq!(
-            found,
-            [vec![(0, 0), (0, 100), (0, 150 + GAP)], vec![(0, 161 + 2 * GAP)], vec![(1, 0)], vec![(1, 10)],]
-        );
-        assert!(spans(&mut []).is_empty());
     }
 }
