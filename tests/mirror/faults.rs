@@ -133,7 +133,8 @@ fn damaged_point_is_named_and_not_copied_and_the_others_are() {
         env.write_secret("offsite.password", PASSWORD);
         env.configure(&format!("{OFFSITE}{both}"));
         env.run(["onboard", "store", "--mirror", "offsite"]).code(0);
-        for _ in 0..2 {
+        // Again: what was told once is told until it is put right.
+        for _ in 0..if damage == 0 { 2 } else { 1 } {
             env.run(["mirror"])
                 .code(1)
                 .stderr_has(" of files.a is damaged and was not copied")

@@ -11,7 +11,7 @@ fn everything_is_read_from_the_mirror_when_the_store_is_lost() {
     env.write("small", "changed");
     env.run(["backup"]).code(0);
     fs::remove_dir_all(env.store()).unwrap();
-    env.run(["list"]).code(10);
+    env.run(["list"]).code(10).stderr_has("holdall restore SPEC --from offsite --to DIR");
     let points = env.run(["list", "--from", "offsite", "--json"]).code(0).json();
     assert_eq!(points.as_array().unwrap().len(), 2);
     assert_eq!(points[1]["where"], "offsite");
