@@ -115,7 +115,7 @@ pub fn run(args: &StatusArgs, context: &Context) -> Result<ExitCode> {
         let rows: Vec<_> = rows
             .iter()
             .map(|row| {
-                json!({
+                let mut told = json!({
                     "item": row.item,
                     "newest": row.newest.map(rfc3339),
                     "age_seconds": row.age.map(|age| age.as_secs()),
@@ -123,8 +123,9 @@ pub fn run(args: &StatusArgs, context: &Context) -> Result<ExitCode> {
                     "stale": row.is_stale(),
                     "points": row.points,
                     "bytes": row.bytes,
-                    "mirrors": lag.to_json(&row.item),
-                })
+                });
+                lag.add_to(&mut told, &row.item);
+                told
             })
             .collect();
         context.output.json_document(&rows)?;

@@ -37,15 +37,19 @@ impl<'c> Lag<'c> {
         self.0.iter().map(cell).collect()
     }
 
-    /// `{"offsite":{"newest","points"}}`; both are `null` when the mirror could not be asked, and a mirror that is not to have the item is left out.
-    pub(super) fn to_json(&self, item: &str) -> Value {
+    /// Adds `"mirrors":{"offsite":{"newest","points"}}` to the row of an item, where mirrors are configured. Both are `null` when the mirror could not be asked, and
+    /// a mirror that is not to have the item is left out.
+    pub(super) fn add_to(&self, row: &mut Value, item: &str) {
+        if self.0.is_empty() {
+            return;
+        }
         let wanted = self.0.iter().filter(|(mirror, _)| mirror.wants(item));
         let rows = wanted.map(|(mirror, points)| {
             let count = points.as_ref().map(|points| points.iter().filter(|point| point.item == item).count());
             let newest = points.as_ref().and_then(|points| newest_of(item, points)).map(rfc3339);
             (mirror.name.to_owned(), json!({"newest": newest, "points": count}))
         });
-        Value::Object(rows.collect::<Map<_, _>>())
+        row["mirrors"] = Value::Object(rows.collect::<Map<_, _>>());
     }
 }
 
