@@ -6,8 +6,8 @@ use std::time::Duration;
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
 use crate::commands::{
-    backup, check, completions, diff, discover, dump, history, list, ls, man, onboard, pair, prune, restore, status,
-    verify,
+    backup, check, completions, diff, discover, dump, history, list, ls, man, mirror, onboard, pair, prune, restore,
+    status, verify,
 };
 use crate::quantity::parse_duration;
 
@@ -102,6 +102,8 @@ pub enum Command {
     Backup(backup::BackupArgs),
     /// Apply retention: remove points that no rule keeps, then free their space
     Prune(prune::PruneArgs),
+    /// Copy to the mirrors what they lack, from the store
+    Mirror(mirror::MirrorArgs),
     /// Bring something back
     Restore(restore::RestoreArgs),
     /// List points

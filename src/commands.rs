@@ -9,7 +9,7 @@ use chrono::{DateTime, Utc};
 
 use crate::cli::{Command, Global};
 use crate::config::{self, Config, StoreConfig};
-use crate::error::{Annotate, ExitCode};
+use crate::error::{Annotate, ExitCode, chain, exit_code};
 use crate::lock::Lock;
 use crate::monitor::{Monitor, Silent};
 use crate::output::Output;
@@ -27,6 +27,8 @@ pub mod history;
 pub mod list;
 pub mod ls;
 pub mod man;
+pub mod mirror;
+pub mod mirrors;
 mod names;
 pub mod onboard;
 pub mod pair;
@@ -67,7 +69,15 @@ impl Context {
 
 /// Opens the configured store.
 pub fn open_store(context: &Context, config: &Config) -> Result<Store> {
-    Store::open(store_config(config)?, context.monitor.clone())
+    let opened = Store::open(store_config(config)?, context.monitor.clone());
+    // Who finds the store lost may not know at this moment that it has been copied.
+    match config.mirrors.first() {
+        Some(mirror) => opened.hint(format!(
+            "If it is lost: a mirror has copies; `holdall list --from {0}`, `holdall restore SPEC --from {0} --to DIR`.",
+            mirror.name
+        )),
+        None => opened,
+    }
 }
 
 /// Takes the lock of the store: nothing else of holdall writes to it from this machine until the lock is dropped.
@@ -78,6 +88,18 @@ pub fn lock_store(context: &Context, config: &Config) -> Result<Lock> {
 /// Takes a lock in the store itself, which restic and other machines see too.
 pub fn hold_store(context: &Context, store: &Store, purpose: Purpose) -> Result<Held> {
     store.hold(purpose, context.global.lock_wait, &*context.monitor)
+}
+
+/// Keeps others from pruning while much of a repository is read, which would look like damage. One that can only be read is read all the same.
+fn hold_to_read(context: &Context, store: &Store) -> Result<Option<Held>> {
+    match hold_store(context, store, Purpose::Share) {
+        Ok(held) => Ok(Some(held)),
+        Err(error) if exit_code(&error) == ExitCode::Locked => Err(error),
+        Err(error) => {
+            tracing::warn!("going on without a lock; a prune beside it would look like damage: {}", chain(&error));
+            Ok(None)
+        }
+    }
 }
 
 /// Takes the lock of a source.
@@ -127,6 +149,7 @@ pub fn run(command: &Command, context: &Context) -> Result<ExitCode> {
         Command::Discover(args) => discover::run(args, context),
         Command::Backup(args) => backup::run(args, context),
         Command::Prune(args) => prune::run(args, context),
+        Command::Mirror(args) => mirror::run(args, context),
         Command::Restore(args) => restore::run(args, context),
         Command::List(args) => list::run(args, context),
         Command::Ls(args) => ls::run(args, context),

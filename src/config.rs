@@ -19,6 +19,7 @@ mod hooks;
 mod incus;
 mod ios;
 pub mod locate;
+mod mirror;
 mod notify;
 mod problem;
 mod strict;
@@ -30,6 +31,7 @@ pub use self::docker::{
 pub use self::hooks::{HookSet, HooksConfig};
 pub use self::incus::{CopyMode, IncusConfig, IncusInstances, IncusProject, IncusVolumes};
 pub use self::ios::{Connect, IosConfig};
+pub use self::mirror::MirrorConfig;
 pub use self::notify::{
     HealthchecksConfig, MailConfig, MailLogin, MailServer, MailTls, MetricsConfig, NotifyConfig, WebhookBody,
     WebhookConfig, When,
@@ -50,6 +52,8 @@ pub struct Config {
     pub report_file: Option<PathBuf>,
     /// The store, once it is set up.
     pub store: Option<StoreConfig>,
+    /// What receives copies of its points, in the order of the file.
+    pub mirrors: Vec<MirrorConfig>,
     /// Retention rules in the order of the file.
     pub retention: Vec<RetentionRule>,
     /// Where to tell how it went.
@@ -67,6 +71,7 @@ impl Config {
             file: file.to_path_buf(),
             report_file: None,
             store: None,
+            mirrors: Vec::new(),
             retention: Vec::new(),
             notify: NotifyConfig::default(),
             hooks: HooksConfig::default(),
@@ -120,6 +125,8 @@ pub struct RetentionRule {
 pub struct RetentionSelector {
     /// Name of a source, or `KIND.NAME`; globs allowed.
     pub source: Option<globset::GlobMatcher>,
+    /// Name of a mirror; globs allowed.
+    pub mirror: Option<globset::GlobMatcher>,
     /// Incus: `source` or `target`.
     pub role: Option<String>,
     /// Incus: project; globs allowed.

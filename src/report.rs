@@ -12,7 +12,10 @@ use crate::source::{Problem, Severity};
 
 pub mod file;
 pub mod json;
+pub mod mirror;
 pub mod text;
+
+use mirror::MirrorReport;
 
 /// What came of one item.
 #[derive(Debug)]
@@ -134,7 +137,9 @@ impl Verdict {
 pub struct Report {
     /// One line an item, in the order of the run.
     pub items: Vec<ItemReport>,
-    /// What failed beside the items: pruning, letting go of a lock.
+    /// One line a mirror that was to be caught up.
+    pub mirrors: Vec<MirrorReport>,
+    /// What failed beside the items: mirrors, pruning, letting go of a lock.
     pub errors: Vec<Error>,
     /// How long the run took.
     pub elapsed: Duration,

@@ -9,19 +9,20 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
 use anyhow::{Context, Result, anyhow};
-use rustic_core::repofile::MasterKey;
+use rustic_core::repofile::{ConfigFile, MasterKey};
 use rustic_core::{
     ConfigOptions, Credentials, FileType, Id, IndexedFullStatus, KeyOptions, OpenStatus, ReadBackend, Repository,
     RepositoryBackends, RepositoryOptions, WriteBackend,
 };
 
-use crate::config::{StoreConfig, locate};
+use crate::config::{MirrorConfig, StoreConfig, locate};
 use crate::error::{Annotate, ExitCode};
 use crate::monitor::Monitor;
-use crate::timeline::Point;
+use crate::timeline::{Place, Point};
 
 mod ahead;
 mod cache;
+pub mod copy;
 pub mod format;
 mod gate;
 mod ingest;
@@ -57,6 +58,8 @@ use trouble::{explain, is_missing};
 /// open one (the backend, the key) and opens a fresh one for each piece of work. That costs one read of the config file.
 pub struct Store {
     repository: String,
+    /// Where its points are: in the store, or in a mirror.
+    place: Place,
     gate: Arc<Gate>,
     locks: Where,
     lease: Arc<Lease>,
@@ -82,11 +85,28 @@ impl Store {
     ///
     /// Exit code 10 when there is no repository, 12 when the password does not open it, 1 when it cannot be reached.
     pub fn open(config: &StoreConfig, monitor: Arc<dyn Monitor>) -> Result<Self> {
-        let unopened = Unopened::new(config, monitor)?;
+        Self::open_at(config, Place::Store, monitor)
+    }
+
+    /// Opens the repository of a mirror.
+    ///
+    /// # Errors
+    ///
+    /// As [`Store::open`].
+    pub fn open_mirror(mirror: &MirrorConfig, monitor: Arc<dyn Monitor>) -> Result<Self> {
+        Self::open_at(&mirror.store, Place::Mirror(mirror.name), monitor)
+    }
+
+    fn open_at(config: &StoreConfig, place: Place, monitor: Arc<dyn Monitor>) -> Result<Self> {
+        let unopened = Unopened::new(config, place, monitor)?;
         let repository = &config.repository;
         if !unopened.exists()? {
+            let command = match place {
+                Place::Mirror(name) => format!("holdall onboard store --mirror {name}"),
+                _ => "holdall onboard store".to_owned(),
+            };
             return Err(anyhow!("there is no repository at {repository}"))
-                .hint("Set it up with `holdall onboard store`, or correct `repository` in the configuration.")
+                .hint(format!("Set it up with `{command}`, or correct `repository` in the configuration."))
                 .exit(ExitCode::NoStore);
         }
         let password = config.password.read()?;
@@ -108,7 +128,7 @@ impl Store {
     ///
     /// When the place cannot be reached.
     pub fn exists(config: &StoreConfig, monitor: Arc<dyn Monitor>) -> Result<bool> {
-        Unopened::new(config, monitor)?.exists()
+        Unopened::new(config, Place::Store, monitor)?.exists()
     }
 
     /// Makes a new repository of format version 2.
@@ -117,19 +137,44 @@ impl Store {
     ///
     /// When there is one already, or the place cannot be written.
     pub fn init(config: &StoreConfig, monitor: Arc<dyn Monitor>) -> Result<Self> {
-        let unopened = Unopened::new(config, monitor)?;
+        Self::init_at(config, Place::Store, None, monitor)
+    }
+
+    /// Makes the repository of a mirror, in which files are cut as in this one: what is saved into both of them by others has the same pieces.
+    ///
+    /// # Errors
+    ///
+    /// As [`Store::init`].
+    pub fn init_mirror(&self, mirror: &MirrorConfig, monitor: Arc<dyn Monitor>) -> Result<Self> {
+        let polynomial = self.opened()?.config().chunker_polynomial.clone();
+        Self::init_at(&mirror.store, Place::Mirror(mirror.name), Some(polynomial), monitor)
+    }
+
+    fn init_at(
+        config: &StoreConfig,
+        place: Place,
+        polynomial: Option<String>,
+        monitor: Arc<dyn Monitor>,
+    ) -> Result<Self> {
+        let unopened = Unopened::new(config, place, monitor)?;
         let repository = &config.repository;
         if unopened.exists()? {
             return Err(anyhow!("there is a repository at {repository} already"));
         }
         let password = config.password.read()?;
-        let made = unopened.make(&password).with_context(|| format!("make a repository at {repository}"))?;
+        let made =
+            unopened.make(&password, polynomial).with_context(|| format!("make a repository at {repository}"))?;
         Ok(unopened.into_store(&made))
     }
 
     /// Where the store is, as configured.
     pub fn repository(&self) -> &str {
         &self.repository
+    }
+
+    /// Where its points are.
+    pub fn place(&self) -> Place {
+        self.place
     }
 
     /// The saved tree of a point, for reading.
@@ -165,6 +210,7 @@ impl Store {
 /// A place where a repository is or will be, before a password is known.
 struct Unopened {
     repository: String,
+    place: Place,
     gate: Arc<Gate>,
     locks: Where,
     lease: Arc<Lease>,
@@ -173,7 +219,7 @@ struct Unopened {
 }
 
 impl Unopened {
-    fn new(config: &StoreConfig, monitor: Arc<dyn Monitor>) -> Result<Self> {
+    fn new(config: &StoreConfig, place: Place, monitor: Arc<dyn Monitor>) -> Result<Self> {
         let (backend, locks) =
             location::backend(config).with_context(|| format!("reach the repository at {}", config.repository))?;
         let lease = Arc::<Lease>::default();
@@ -183,7 +229,8 @@ impl Unopened {
         let cache = locate::cache_dir();
         let mut options = RepositoryOptions::default().no_cache(cache.is_none());
         options.cache_dir = cache;
-        Ok(Self { repository: config.repository.clone(), gate, locks, lease, options, bars: Bars::new(monitor) })
+        let (repository, bars) = (config.repository.clone(), Bars::new(monitor));
+        Ok(Self { repository, place, gate, locks, lease, options, bars })
     }
 
     fn repository(&self) -> Result<Repository<()>> {
@@ -200,8 +247,8 @@ impl Unopened {
         }
     }
 
-    /// Makes a repository. Its config file comes last: until then there is none.
-    fn make(&self, password: &str) -> Result<Repository<OpenStatus>> {
+    /// Makes a repository, with this polynomial or a random one. Its config file comes last: until then there is none.
+    fn make(&self, password: &str, polynomial: Option<String>) -> Result<Repository<OpenStatus>> {
         let master = MasterKey::new();
         self.gate.create().map_err(|error| explain(*error))?;
         key::write(&*self.gate, &master, password)?;
@@ -209,7 +256,16 @@ impl Unopened {
         // As restic's own. rustic's 32 MiB would double what a backup takes of memory, for a few packs being filled and sent.
         options.set_datapack_size = "16 MiB".parse().ok();
         let credentials = Credentials::Masterkey(master);
-        let made = self.repository()?.init(&credentials, &KeyOptions::default(), &options);
+        let key = KeyOptions::default();
+        let made = match polynomial {
+            None => self.repository()?.init(&credentials, &key, &options),
+            Some(chunker_polynomial) => {
+                let mut config = ConfigFile::new(2, Id::random().into(), 0);
+                config.chunker_polynomial = chunker_polynomial;
+                options.apply(&mut config).map_err(|error| explain(*error))?;
+                self.repository()?.init_with_config(&credentials, &key, config)
+            }
+        };
         made.map_err(|error| explain(*error))
     }
 
@@ -219,9 +275,9 @@ impl Unopened {
         if let Some(cache) = &cache {
             cache::drop_damaged(cache, &[FileType::Index, FileType::Snapshot]);
         }
-        let Self { repository, gate, locks, lease, options, bars } = self;
+        let Self { repository, place, gate, locks, lease, options, bars } = self;
         let (key, engine) = (opened.key(), Mutex::default());
-        Store { repository, gate, locks, lease, key, options, cache, bars, engine }
+        Store { repository, place, gate, locks, lease, key, options, cache, bars, engine }
     }
 }
 

@@ -32,9 +32,9 @@ pub struct Point {
 }
 
 impl Point {
-    /// The id as people read it: of a snapshot in the store the first eight digits.
+    /// The id as people read it: of a snapshot in the store or a mirror the first eight digits.
     pub fn short_id(&self) -> &str {
-        let short = self.id.get(..8).filter(|_| self.place == Place::Store);
+        let short = self.id.get(..8).filter(|_| self.place.is_repository());
         short.unwrap_or(&self.id)
     }
 }
@@ -49,16 +49,24 @@ pub enum Place {
     Source,
     /// On the Incus server with the replicas.
     Target,
+    /// In the mirror of this name.
+    Mirror(&'static str),
 }
 
 impl Place {
-    /// `store`, `source` or `target`.
+    /// `store`, `source`, `target`, or the name of a mirror.
     pub fn word(self) -> &'static str {
         match self {
             Self::Store => "store",
             Self::Source => "source",
             Self::Target => "target",
+            Self::Mirror(name) => name,
         }
+    }
+
+    /// Whether it is a repository in restic's format, and not a server.
+    pub fn is_repository(self) -> bool {
+        matches!(self, Self::Store | Self::Mirror(_))
     }
 }
 
@@ -86,7 +94,7 @@ pub fn pin_common(points: &mut [Point]) {
             *best = this.max(best.clone());
         }
     }
-    for point in points.iter_mut().filter(|point| point.place != Place::Store) {
+    for point in points.iter_mut().filter(|point| !point.place.is_repository()) {
         point.pinned |= newest.get(&point.item).is_some_and(|(_, id)| *id == point.id);
     }
 }

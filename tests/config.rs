@@ -70,6 +70,21 @@ fn every_valid_configuration_loads() {
 }
 
 #[test]
+fn mirror_has_all_its_keys_and_a_password_of_its_own() {
+    let config = config::load(&sample("mirror.toml")).unwrap();
+    let [offsite, attic] = config.mirrors.as_slice() else { panic!("{:?}", config.mirrors) };
+    assert_eq!((offsite.name, attic.name), ("offsite", "attic"));
+    assert_eq!(offsite.store.password.to_string(), "the file /etc/holdall/offsite.password");
+    assert_eq!(offsite.store.options["region"], "eu");
+    assert!(offsite.store.secret_options.contains_key("secret-access-key"));
+    assert_eq!(attic.store.password.to_string(), "the systemd credential mirror-attic-password");
+    let wanted = ["files.host", "docker.nas/volume/db", "docker.nas/container/web"];
+    assert_eq!(wanted.map(|item| offsite.wants(item)), [true, true, false]);
+    assert!(attic.wants("docker.nas/container/web"));
+    assert!(config.retention[0].selects.mirror.as_ref().unwrap().is_match("offsite"));
+}
+
+#[test]
 fn files_source_has_all_its_keys() {
     let config = config::load(&sample("local.toml")).unwrap();
     let ids: Vec<String> = config.sources.iter().map(SourceConfig::id).collect();

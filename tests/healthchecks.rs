@@ -43,7 +43,7 @@ fn item(name: &str, outcome: Outcome) -> ItemReport {
 }
 
 fn report(items: Vec<ItemReport>) -> Report {
-    Report { items, errors: Vec::new(), elapsed: Duration::from_secs(2) }
+    Report { items, elapsed: Duration::from_secs(2), ..Report::default() }
 }
 
 fn saved_report() -> Report {

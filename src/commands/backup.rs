@@ -14,11 +14,11 @@ use anyhow::{Context as _, Error, Result, anyhow};
 use chrono::{DateTime, Utc};
 
 use self::hooks::Mark;
-use super::prune;
 use super::status::Freshness;
 use super::{Context, known_items, lock_source, lock_store, open_store, try_lock_source};
+use super::{mirror, prune};
 use crate::cleanup::Guard;
-use crate::config::Config;
+use crate::config::{Config, MirrorConfig};
 use crate::error::{Annotate, ExitCode, chain, exit_code, hinted};
 use crate::hooks::Around;
 use crate::job::{Driver, Job};
@@ -233,12 +233,13 @@ impl Run<'_> {
             }
             early = None;
         }
+        let mirrors = self.mirror(opened.as_mut(), &mut report)?;
         let store = opened.map(|opened| opened.store);
         if let Some(store) = &store {
             self.complain_of_stale(store, &mut report);
         }
         if self.args.prune {
-            match self.prune(store.as_ref(), &report) {
+            match self.prune(store.as_ref(), &mirrors, &report) {
                 // Everything is saved, and the next run prunes as well: nothing is wrong with a store that others use too.
                 Err(error) if exit_code(&error) == ExitCode::Locked => {
                     tracing::warn!("not pruned this time: {}", chain(&error));
@@ -484,14 +485,27 @@ impl Run<'_> {
         }
     }
 
-    fn prune(&self, store: Option<&Store>, report: &Report) -> Result<Vec<Error>> {
+    /// Catches the mirrors up when anything was due: also with what earlier runs could not copy. Those that have everything now.
+    fn mirror(&self, opened: Option<&mut Opened>, report: &mut Report) -> Result<Vec<&MirrorConfig>> {
+        let Some(opened) = opened.filter(|_| !self.config.mirrors.is_empty()) else { return Ok(Vec::new()) };
+        if self.args.dry_run || report.nothing_was_due() {
+            return Ok(Vec::new());
+        }
+        if let Err(error) = opened.hold(self.context) {
+            report.errors.push(error.context("copy to the mirrors"));
+            return Ok(Vec::new());
+        }
+        mirror::after_backup(self.context, self.config, &opened.store, report)
+    }
+
+    fn prune(&self, store: Option<&Store>, mirrors: &[&MirrorConfig], report: &Report) -> Result<Vec<Error>> {
         let is_well = |item: &ItemReport| matches!(item.outcome, Outcome::Saved(_) | Outcome::Incomplete(_));
         let well: Vec<&str> = report.items.iter().filter(|item| is_well(item)).map(|item| item.item.as_str()).collect();
         if well.is_empty() {
             // A timer asks every half hour; without a new point there is nothing more to remove than before.
             return Ok(Vec::new());
         }
-        prune::after_backup(self.context, self.config, store, &well, self.args.dry_run)
+        prune::after_backup(self.context, self.config, store, mirrors, &well, self.args.dry_run)
     }
 }
 

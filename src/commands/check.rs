@@ -4,16 +4,19 @@
 use anyhow::Result;
 use serde_json::json;
 
+use super::mirror::CUTS_OTHERWISE;
+use super::mirrors::{self, about};
 use super::places::{needs_store, replications};
 use super::{Context, known_among, open_store, try_lock_source};
 use crate::config::Config;
-use crate::error::{ExitCode, chain, exit_code, hints};
+use crate::error::{Annotate, ExitCode, chain, exit_code, hints};
 use crate::finding::{Finding, Said};
 use crate::incus::check::{self, Examined};
 use crate::job::{Driver, Job};
 use crate::retention::sides::{Wider, wider_on_target};
 use crate::select;
 use crate::source::{Readiness, Source};
+use crate::store::Store;
 use crate::timeline::Timeline;
 
 mod told;
@@ -51,16 +54,21 @@ pub fn run(args: &CheckArgs, context: &Context) -> Result<ExitCode> {
 
 fn look(args: &CheckArgs, context: &Context, config: &Config, findings: &mut Vec<Finding>) -> Result<()> {
     let mut points = Vec::new();
+    let mut opened = None;
     if needs_store(config) {
         let looked = open_store(context, config).and_then(|store| Ok((store.points()?, store)));
         findings.push(Finding::of(
             "store",
             looked.map(|(there, store)| {
                 points = there;
-                format!("{}, {} points", store.repository(), points.len())
+                let detail = format!("{}, {} points", store.repository(), points.len());
+                opened = Some(store);
+                detail
             }),
         ));
     }
+    look_at_mirrors(context, config, opened.as_ref(), findings);
+    drop(opened);
     let asked = replications(config, &args.selectors);
     let mut examined: Vec<(String, Examined)> =
         asked.iter().map(|one| (one.id.clone(), check::examine(one, context.now()))).collect();
@@ -92,6 +100,24 @@ fn look(args: &CheckArgs, context: &Context, config: &Config, findings: &mut Vec
     let wider = wider_on_target(config, &wanted);
     findings.extend(wider.iter().map(|wider| Finding::warning("retention", wider.to_string(), Wider::HINT)));
     Ok(())
+}
+
+/// A run with a mirror that does not open saves all the same, and ends as one in which something failed.
+fn look_at_mirrors(context: &Context, config: &Config, store: Option<&Store>, findings: &mut Vec<Finding>) {
+    for (mirror, answer) in mirrors::ask_all(context, config) {
+        let told = answer.exit(ExitCode::Failed).and_then(|(there, points)| {
+            let cuts_as_store = store.map_or(Ok(true), |store| store.cuts_as(&there))?;
+            Ok((format!("{}, {} points", there.repository(), points.len()), cuts_as_store))
+        });
+        findings.push(match told {
+            Ok((detail, false)) => {
+                let hint =
+                    format!("`holdall onboard store --mirror {} REPOSITORY` makes one for this store.", mirror.name);
+                Finding::warning(about(mirror), format!("{detail}; {CUTS_OTHERWISE}"), hint)
+            }
+            told => Finding::of(about(mirror), told.map(|(detail, _)| detail)),
+        });
+    }
 }
 
 /// How what is said of a source begins that is away.

@@ -11,9 +11,10 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result};
 use serde_json::json;
 
+use super::Context;
 use super::ls::rows::{JsonRows, path_text};
+use super::mirrors::FromArgs;
 use super::names::{Names, NamesArgs};
-use super::{Context, open_store};
 use crate::error::ExitCode;
 use crate::extract::{Chosen, name};
 use crate::output::printable;
@@ -41,6 +42,10 @@ pub struct DiffArgs {
     #[arg(value_name = "NEW", add = super::completions::specs())]
     new: String,
 
+    /// Which repository is read.
+    #[command(flatten)]
+    from: FromArgs,
+
     /// How points of devices are shown.
     #[command(flatten)]
     names: NamesArgs,
@@ -50,10 +55,10 @@ pub struct DiffArgs {
 pub fn run(args: &DiffArgs, context: &Context) -> Result<ExitCode> {
     const STDOUT: &str = "write to standard output";
     let config = context.config()?;
-    if settings::are_meant(&config, args) {
+    if args.from.from.is_none() && settings::are_meant(&config, args) {
         return settings::run(args, context, &config);
     }
-    let store = open_store(context, &config)?;
+    let store = args.from.open(context, &config)?;
     let points = store.points()?;
     let mut old = Chosen::open(&store, &points, &args.old)?;
     let mut new = Chosen::open(&store, &points, &args.new)?;

@@ -8,9 +8,10 @@ use std::os::unix::ffi::OsStrExt;
 
 use anyhow::{Context as _, Result, anyhow};
 
+use super::Context;
+use super::mirrors::FromArgs;
 use super::names::{Names, NamesArgs};
 use super::places::explain_servers;
-use super::{Context, open_store};
 use crate::archive::{self, Archive, Sink};
 use crate::error::{Annotate, ExitCode};
 use crate::extract::Chosen;
@@ -29,6 +30,10 @@ pub struct DumpArgs {
     )]
     spec: String,
 
+    /// Which repository is read.
+    #[command(flatten)]
+    from: FromArgs,
+
     /// How points of devices are shown.
     #[command(flatten)]
     names: NamesArgs,
@@ -37,7 +42,7 @@ pub struct DumpArgs {
 /// Runs `dump`.
 pub fn run(args: &DumpArgs, context: &Context) -> Result<ExitCode> {
     let config = context.config()?;
-    let store = open_store(context, &config)?;
+    let store = args.from.open(context, &config)?;
     let chosen = Chosen::open(&store, &store.points()?, &args.spec);
     let mut chosen = chosen.map_err(|error| explain_servers(&config, &args.spec, error))?;
     let refused = Names::new(&args.names, context, &config).show(&mut chosen)?;

@@ -8,9 +8,10 @@ use anyhow::{Context as _, Result};
 use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 
+use super::Context;
+use super::mirrors::FromArgs;
 use super::names::{Names, NamesArgs};
 use super::places::explain_servers;
-use super::{Context, open_store};
 use crate::error::{Annotate, ExitCode, chain};
 use crate::extract::{Chosen, name};
 use crate::job::Job;
@@ -42,6 +43,10 @@ pub struct LsArgs {
     #[arg(short = 'R', long)]
     recursive: bool,
 
+    /// Which repository is read.
+    #[command(flatten)]
+    from: FromArgs,
+
     /// How points of devices are shown.
     #[command(flatten)]
     names: NamesArgs,
@@ -62,7 +67,7 @@ pub fn run(args: &LsArgs, context: &Context) -> Result<ExitCode> {
             Box::new(browsed.entries.into_iter().map(Ok))
         }
         None => {
-            let store = open_store(context, &config)?;
+            let store = args.from.open(context, &config)?;
             let chosen = Chosen::open(&store, &store.points()?, &args.spec);
             let mut chosen = chosen.map_err(|error| explain_servers(&config, &args.spec, error))?;
             code = Names::new(&args.names, context, &config).show(&mut chosen)?.tell();
@@ -245,7 +250,7 @@ mod tests {
     }
 
     fn args(long: bool, recursive: bool) -> LsArgs {
-        LsArgs { spec: String::new(), long, recursive, names: NamesArgs::default() }
+        LsArgs { spec: String::new(), long, recursive, from: FromArgs::default(), names: NamesArgs::default() }
     }
 
     #[test]

@@ -16,6 +16,7 @@ use crate::process::shell_word;
 mod engine;
 pub(super) mod files;
 mod incus;
+mod mirror;
 mod ssh;
 mod store;
 
@@ -28,7 +29,7 @@ pub struct OnboardArgs {
 
 #[derive(Debug, clap::Subcommand)]
 enum What {
-    /// Make a store, or adopt one that is there
+    /// Make a store or a mirror of it, or adopt one that is there
     Store(store::StoreArgs),
     /// Back up files and directories of this machine
     Files(files::FilesArgs),
@@ -80,7 +81,7 @@ pub(super) fn add_source(stanza: &Stanza, file: &Path, is_dry_run: bool, context
 /// Writes what was checked, and says so.
 fn write(edit: Edit, stanza: &Stanza, file: &Path, context: &Context) -> Result<()> {
     edit.write()?;
-    context.monitor.say(&format!("Wrote [{}] to {}.", stanza.name(), file.display()));
+    context.monitor.say(&format!("Wrote {} to {}.", stanza.header(), file.display()));
     Ok(())
 }
 

@@ -6,10 +6,11 @@ use std::time::Duration;
 use anyhow::{Context as _, Error, Result};
 use serde_json::json;
 
+use super::mirrors::{self, about};
 use super::places::{self, Answered, Places, needs_store, replications};
 use super::{Context, hold_store, lock_source, lock_store, recorded};
-use crate::config::{Config, RetentionRule};
-use crate::error::{ExitCode, chain};
+use crate::config::{Config, MirrorConfig, RetentionRule};
+use crate::error::{ExitCode, chain, exit_code};
 use crate::incus::Replication;
 use crate::incus::timeline::ServerTimeline;
 use crate::lock::Lock;
@@ -118,7 +119,11 @@ impl Plan<'_> {
 
 /// Where it is, for people; of the store nothing has to be said.
 fn on(place: Place) -> String {
-    if place == Place::Store { String::new() } else { format!(" on the {}", place.word()) }
+    match place {
+        Place::Store => String::new(),
+        Place::Mirror(name) => format!(" in the mirror {name}"),
+        Place::Source | Place::Target => format!(" on the {}", place.word()),
+    }
 }
 
 /// Runs `prune`.
@@ -129,7 +134,9 @@ pub fn run(args: &PruneArgs, context: &Context) -> Result<ExitCode> {
 fn prune(args: &PruneArgs, context: &Context, config: &Config) -> Result<Ended> {
     let _locks = if args.dry_run { Vec::new() } else { locks(args, context, config)? };
     let hold = (!args.dry_run).then_some(Purpose::Exclude);
-    let places = Places::look_and(context, config, &args.selectors, hold)?;
+    let mut places = Places::look_and(context, config, &args.selectors, hold)?;
+    let (mirrors, away) = mirrors::open_each(context, &config.mirrors, hold);
+    places.points.extend(mirrors.iter().flat_map(|mirror| mirror.points.iter().cloned()));
     let wanted = places.resolve(config, &args.selectors)?;
     let plans = plan(config, &places, |item| wanted.iter().any(|wanted| wanted == item), context);
     if context.output.json {
@@ -138,9 +145,14 @@ fn prune(args: &PruneArgs, context: &Context, config: &Config) -> Result<Ended> 
         plans.iter().try_for_each(|plan| plan.print(context))?;
     }
     let monitor = &*context.monitor;
-    let done = carry_out(places.store.as_deref(), &places.servers, &plans, &args.space, args.dry_run, monitor)?;
+    let there = There { store: places.store.as_deref(), servers: &places.servers, mirrors: &mirrors };
+    let done = carry_out(&there, &plans, &args.space, args.dry_run, monitor);
+    if done.is_err() {
+        away.iter().for_each(places::tell);
+    }
+    let done = done?;
     context.monitor.say(&done.summary);
-    let errors: Vec<Error> = done.errors.into_iter().chain(not_pruned(places)).collect();
+    let errors: Vec<Error> = done.errors.into_iter().chain(not_pruned(places)).chain(away).collect();
     errors.iter().for_each(places::tell);
     let code = if errors.is_empty() { ExitCode::Done } else { ExitCode::Failed };
     Ok(Ended { code, summary: done.summary, errors: errors.iter().map(chain).collect() })
@@ -157,11 +169,12 @@ fn locks(args: &PruneArgs, context: &Context, config: &Config) -> Result<Vec<Loc
 ///
 /// # Errors
 ///
-/// When the store cannot be read or written. What fails on a server is answered beside.
+/// When the store cannot be read or written. What fails on a server or in a mirror is answered beside.
 pub fn after_backup(
     context: &Context,
     config: &Config,
     store: Option<&Store>,
+    mirrors: &[&MirrorConfig],
     well: &[&str],
     dry_run: bool,
 ) -> Result<Vec<Error>> {
@@ -179,13 +192,25 @@ pub fn after_backup(
         held = if dry_run { None } else { Some(hold_store(context, store, Purpose::Exclude)?) };
         places.points.extend(store.points()?);
     }
+    let hold = (!dry_run).then_some(Purpose::Exclude);
+    let (mirrors, mut away) = mirrors::open_each(context, mirrors.iter().copied(), hold);
+    places.points.extend(mirrors.iter().flat_map(|mirror| mirror.points.iter().cloned()));
     let plans = plan(config, &places, belongs, context);
     let is_stored = plans.iter().any(|plan| plan.place == Place::Store);
     let (store, monitor) = (store.filter(|_| is_stored), &*context.monitor);
-    let done = carry_out(store, &places.servers, &plans, &SpaceArgs::default(), dry_run, monitor)?;
+    let there = There { store, servers: &places.servers, mirrors: &mirrors };
+    let done = carry_out(&there, &plans, &SpaceArgs::default(), dry_run, monitor)?;
     drop(held);
     context.monitor.say(&done.summary);
-    Ok(done.errors.into_iter().chain(not_pruned(places)).collect())
+    // As with the store: the next run prunes as well, and others may use it.
+    away.retain(|error| {
+        let is_in_use = exit_code(error) == ExitCode::Locked;
+        if is_in_use {
+            tracing::warn!("not pruned this time: {}", chain(error));
+        }
+        !is_in_use
+    });
+    Ok(done.errors.into_iter().chain(not_pruned(places)).chain(away).collect())
 }
 
 /// What retention says about every item that has points and that `wanted` wants, in each place that it is to be pruned in.
@@ -199,7 +224,7 @@ pub fn plan<'c>(
 ) -> Vec<Plan<'c>> {
     let now = context.now();
     let is_known = |point: &&Point| {
-        point.place == Place::Store || ![Place::Source, Place::Target].iter().any(|&at| places.is_away(&point.item, at))
+        point.place.is_repository() || ![Place::Source, Place::Target].iter().any(|&at| places.is_away(&point.item, at))
     };
     let mut own: BTreeMap<(&str, Place), Vec<Point>> = BTreeMap::new();
     for point in places.points.iter().filter(|point| wanted(&point.item)).filter(is_known) {
@@ -231,10 +256,20 @@ pub struct Done {
     pub errors: Vec<Error>,
 }
 
-/// Removes what the plans remove, of each item on the source before the target, and frees the space of the store.
+/// Where points can be removed.
+#[derive(Debug)]
+pub struct There<'t> {
+    /// The store, if it is meant.
+    pub store: Option<&'t Store>,
+    /// Servers of Incus that have answered.
+    pub servers: &'t [Answered],
+    /// Mirrors that are held.
+    pub mirrors: &'t [mirrors::Opened<'t>],
+}
+
+/// Removes what the plans remove, of each item on the source before the target, and frees the space of the store and of the mirrors.
 pub fn carry_out(
-    store: Option<&Store>,
-    servers: &[Answered],
+    there: &There<'_>,
     plans: &[Plan<'_>],
     space: &SpaceArgs,
     dry_run: bool,
@@ -242,29 +277,52 @@ pub fn carry_out(
 ) -> Result<Done> {
     let planned: usize = plans.iter().map(|plan| plan.removed().count()).sum();
     let all: usize = plans.iter().map(|plan| plan.points.len()).sum();
-    let count = |number: usize| format!("{number} {}", if number == 1 { "point" } else { "points" });
     if dry_run {
         let kept = all - planned;
-        let summary = format!("would remove {} and keep {kept}; nothing was changed", count(planned));
+        let summary = format!("would remove {} and keep {kept}; nothing was changed", number_of(planned));
         return Ok(Done { summary, errors: Vec::new() });
     }
-    let (mut removed, errors) = on_servers(servers, plans, monitor);
+    let (mut removed, mut errors) = on_servers(there.servers, plans, monitor);
+    for mirror in there.mirrors {
+        match in_repository(&mirror.store, plans, space) {
+            Ok((count, freed)) => {
+                removed += count;
+                monitor.say(&format!(
+                    "{}: removed {}; {}",
+                    about(mirror.config),
+                    number_of(count),
+                    say_freed("it", &freed)
+                ));
+            }
+            Err(error) => errors.push(error.context(format!("prune the {}", about(mirror.config)))),
+        }
+    }
     let mut freed = String::new();
-    if let Some(store) = store {
-        let here = plans.iter().filter(|plan| plan.place == Place::Store);
-        let here: Vec<Point> = here.flat_map(Plan::removed).cloned().collect();
-        let in_store = store.remove(&here).and_then(|()| {
-            let options = FreeOptions { max_repack: space.max_repack.clone(), keep_delete: space.keep_delete };
-            store.free_space(&options).context("the points are removed, but their space is not freed")
-        });
+    if let Some(store) = there.store {
+        let in_store = in_repository(store, plans, space);
         if in_store.is_err() {
             errors.iter().for_each(places::tell);
         }
-        freed = format!("; {}", say_freed(&in_store?));
-        removed += here.len();
+        let (count, done) = in_store?;
+        freed = format!("; {}", say_freed("the store", &done));
+        removed += count;
     }
-    let summary = format!("removed {}, kept {}{freed}", count(removed), all - removed);
+    let summary = format!("removed {}, kept {}{freed}", number_of(removed), all - removed);
     Ok(Done { summary, errors })
+}
+
+/// Removes what the plans remove in the store or a mirror, and frees the space; how many points that were.
+fn in_repository(store: &Store, plans: &[Plan<'_>], space: &SpaceArgs) -> Result<(usize, Freed)> {
+    let here = plans.iter().filter(|plan| plan.place == store.place());
+    let here: Vec<Point> = here.flat_map(Plan::removed).cloned().collect();
+    store.remove(&here)?;
+    let options = FreeOptions { max_repack: space.max_repack.clone(), keep_delete: space.keep_delete };
+    let freed = store.free_space(&options).context("the points are removed, but their space is not freed")?;
+    Ok((here.len(), freed))
+}
+
+fn number_of(number: usize) -> String {
+    format!("{number} {}", if number == 1 { "point" } else { "points" })
 }
 
 /// An item of which a snapshot of the source could not be removed keeps all on the target: it is one thing, seen from there.
@@ -304,7 +362,8 @@ fn not_pruned(places: Places) -> impl Iterator<Item = Error> {
     })
 }
 
-fn say_freed(freed: &Freed) -> String {
+/// What was done to free space, and what `place` holds now.
+fn say_freed(place: &str, freed: &Freed) -> String {
     let mut parts = vec![format!("deleted {}", show_bytes(freed.deleted))];
     if freed.marked > 0 {
         parts.push(format!("marked {} to be deleted by a later run", show_bytes(freed.marked)));
@@ -313,7 +372,7 @@ fn say_freed(freed: &Freed) -> String {
         parts.push(format!("rewrote {}", show_bytes(freed.repacked)));
     }
     format!(
-        "{}; the store holds {}, of which {} are used",
+        "{}; {place} holds {}, of which {} are used",
         parts.join(", "),
         show_bytes(freed.total),
         show_bytes(freed.used)

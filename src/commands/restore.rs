@@ -8,6 +8,7 @@ use anyhow::{Context as _, Result, anyhow, bail};
 use serde_json::json;
 
 use super::ls::rows::path_text;
+use super::mirrors::{lock_mirror, named, open};
 use super::names::{Names, NamesArgs, Refused};
 use super::{Context, hold_store, lock_source, lock_store, open_store};
 use crate::config::Config;
@@ -22,7 +23,7 @@ use crate::source::ios::names::is_device;
 use crate::source::{Item, OpenOptions, Severity, Source};
 use crate::store::locks::Purpose;
 use crate::store::{SaveOptions, Store};
-use crate::timeline::{Point, SAFETY_SUFFIX, Timeline};
+use crate::timeline::{Place, Point, SAFETY_SUFFIX, Timeline};
 use crate::ui;
 
 mod destination;
@@ -56,7 +57,9 @@ pub struct RestoreArgs {
     #[arg(long, conflicts_with = "to")]
     in_place: bool,
 
-    /// Where to take it from: the source itself, the target with its replica, or the store; for items of Incus
+    /// Where to take it from: a mirror, by its name; for items of Incus also source, target or store
+    ///
+    /// From a mirror everything comes back also when the store is lost.
     #[arg(long, value_name = "PLACE")]
     from: Option<From>,
 
@@ -106,7 +109,14 @@ pub fn run(args: &RestoreArgs, context: &Context) -> Result<ExitCode> {
         Handled::InStore(spec) => spec,
         Handled::NotIncus => args.spec.clone(),
     };
-    let store = Arc::new(open_store(context, &config)?);
+    let mirror = args.from.as_ref().and_then(From::mirror).map(|name| named(&config, name)).transpose()?;
+    if args.from.is_some() && destination.is_none() && !args.in_place && args.rename.is_none() {
+        return Err(anyhow!("--from says where it is taken from, and not where it goes to"))
+            .hint("Add --to DIR, or --in-place.")
+            .exit(ExitCode::Usage);
+    }
+    let store = mirror.map_or_else(|| open_store(context, &config), |mirror| open(context, mirror))?;
+    let store = Arc::new(store);
     let points = store.points()?;
     let mut chosen = Chosen::open(&store, &points, &spec)?;
     // A device takes back what it gave, as it is stored.
@@ -185,8 +195,9 @@ fn in_place(
     let point = chosen.saved.point();
     let id = point.item.strip_suffix(SAFETY_SUFFIX).unwrap_or(&point.item);
     let source = id.split('/').next().unwrap_or(id);
-    let job =
-        Job::find(config, source).hint("restoring with --to DIR needs nothing but the store").exit(ExitCode::Usage)?;
+    let job = Job::find(config, source)
+        .hint("restoring with --to DIR needs nothing but the store, or a mirror")
+        .exit(ExitCode::Usage)?;
     let driver = job.source()?;
     let item = Item { id: id.to_owned(), source: source.to_owned(), paths: chosen.saved.roots().to_vec() };
     // What cannot be done is told before anybody is asked, and before anything is saved.
@@ -203,7 +214,12 @@ fn in_place(
     }
     let caution = driver.caution(options)?;
     confirm(args, point, chosen.path.as_deref(), caution)?;
-    let _locks = (lock_store(context, config)?, lock_source(context, source)?);
+    // What is overwritten is saved where the point is taken from: when that is a mirror, the store may be lost.
+    let repository = match store.place() {
+        Place::Mirror(name) => lock_mirror(context, named(config, name)?)?,
+        _ => lock_store(context, config)?,
+    };
+    let _locks = (repository, lock_source(context, source)?);
     driver.make_way(&item, &chosen.saved, options, &*context.monitor)?;
     if !args.no_safety {
         save_safety_point(context, store, points, chosen, &item, driver)?;
@@ -287,8 +303,12 @@ fn save_safety_point(
             .with_context(doing)
             .hint(HINT);
     }
+    let from = match store.place() {
+        Place::Mirror(name) => format!(" --from {name}"),
+        _ => String::new(),
+    };
     context.monitor.say(&format!(
-        "What is overwritten is saved. To undo: holdall restore {}@{short_id} --in-place (files that are new now will stay)",
+        "What is overwritten is saved. To undo: holdall restore {}@{short_id} --in-place{from} (files that are new now will stay)",
         safety.id
     ));
     Ok(())

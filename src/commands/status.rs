@@ -17,7 +17,10 @@ use crate::error::ExitCode;
 use crate::quantity::{rfc3339, show_bytes, show_duration, show_time};
 use crate::timeline::{Place, Point, SAFETY_SUFFIX};
 
+mod lag;
 mod page;
+
+use lag::Lag;
 
 /// Arguments of `status`.
 #[derive(Debug, clap::Args)]
@@ -105,6 +108,7 @@ pub fn run(args: &StatusArgs, context: &Context) -> Result<ExitCode> {
     let config = context.config()?;
     let places = Places::look(context, &config, &args.selectors)?;
     let wanted = places.resolve(&config, &args.selectors)?;
+    let lag = Lag::ask(context, &config);
     let now = context.now();
     let freshness = |item: &String| {
         let is_known = !places.is_away(item, Place::Target);
@@ -122,7 +126,7 @@ pub fn run(args: &StatusArgs, context: &Context) -> Result<ExitCode> {
         let rows: Vec<_> = rows
             .iter()
             .map(|row| {
-                json!({
+                let mut told = json!({
                     "item": row.item,
                     "newest": row.newest.map(rfc3339),
                     "age_seconds": row.age.map(|age| age.as_secs()),
@@ -130,26 +134,33 @@ pub fn run(args: &StatusArgs, context: &Context) -> Result<ExitCode> {
                     "stale": row.is_stale(),
                     "points": row.points,
                     "bytes": row.bytes,
-                })
+                });
+                lag.add_to(&mut told, &row.item);
+                told
             })
             .collect();
         context.output.json_document(&rows)?;
     } else {
-        let table: Vec<Vec<String>> = rows.iter().map(table_row).collect();
-        context.output.table(&["item", "newest (UTC)", ">age", ">may be", ">points", ">size", ""], &table)?;
+        let table: Vec<Vec<String>> = rows.iter().map(|row| table_row(row, &lag)).collect();
+        let mut headers = vec!["item", "newest (UTC)", ">age", ">may be", ">points", ">size"];
+        headers.extend(lag.headers());
+        headers.push("");
+        context.output.table(&headers, &table)?;
     }
     let code = places.tell_away();
     Ok(if rows.iter().any(Freshness::is_stale) { ExitCode::Failed } else { code })
 }
 
-fn table_row(row: &Freshness) -> Vec<String> {
-    vec![
+fn table_row(row: &Freshness, lag: &Lag<'_>) -> Vec<String> {
+    let mut cells = vec![
         row.item.clone(),
         row.newest.map_or_else(|| if row.is_known { "never" } else { "not known" }.to_owned(), show_time),
         row.age.map(show_duration).unwrap_or_default(),
         row.max_age.map(show_duration).unwrap_or_default(),
         row.points.to_string(),
         row.bytes.map(show_bytes).unwrap_or_default(),
-        if row.is_stale() && row.is_known { "STALE".to_owned() } else { String::new() },
-    ]
+    ];
+    cells.extend(lag.cells(&row.item, row.newest));
+    cells.push(if row.is_stale() && row.is_known { "STALE".to_owned() } else { String::new() });
+    cells
 }

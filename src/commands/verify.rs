@@ -5,12 +5,11 @@ use std::path::PathBuf;
 use anyhow::Result;
 use serde_json::json;
 
-use super::{Context, hold_store, lock_store, open_store, recorded};
+use super::mirrors::{about, lock_mirror, named, open};
+use super::{Context, hold_to_read, lock_store, open_store, recorded};
 use crate::config::Config;
-use crate::error::{ExitCode, chain, exit_code};
+use crate::error::ExitCode;
 use crate::report::file::Ended;
-use crate::store::Store;
-use crate::store::locks::{Held, Purpose};
 
 mod rehearsal;
 
@@ -24,6 +23,10 @@ pub struct VerifyArgs {
     /// Read the packs back too, or this percentage of them, chosen at random
     #[arg(long, value_name = "PERCENT", num_args = 0..=1, default_missing_value = "100", require_equals = true, value_parser = parse_percent)]
     read_data: Option<f64>,
+
+    /// Verify this mirror instead of the store
+    #[arg(long, value_name = "NAME")]
+    mirror: Option<String>,
 
     /// Rehearse: restore so many files of the newest point of each item, chosen at random, compare them, and remove them again
     #[arg(long, value_name = "N", num_args = 0..=1, default_missing_value = "5", require_equals = true, value_parser = parse_count)]
@@ -58,9 +61,11 @@ pub fn run(args: &VerifyArgs, context: &Context) -> Result<ExitCode> {
 
 fn verify(args: &VerifyArgs, context: &Context, config: &Config) -> Result<Ended> {
     // A prune beside it would look like damage.
-    let _lock = lock_store(context, config)?;
-    let store = open_store(context, config)?;
-    let _held = hold_to_verify(context, &store)?;
+    let mirror = args.mirror.as_deref().map(|name| named(config, name)).transpose()?;
+    let _lock = mirror.map_or_else(|| lock_store(context, config), |mirror| lock_mirror(context, mirror))?;
+    let store = mirror.map_or_else(|| open_store(context, config), |mirror| open(context, mirror))?;
+    let _held = hold_to_read(context, &store)?;
+    let subject = mirror.map_or_else(|| "the store".to_owned(), about);
     let findings = store.verify(args.read_data)?;
     if !context.output.json {
         for warning in &findings.warnings {
@@ -73,8 +78,9 @@ fn verify(args: &VerifyArgs, context: &Context, config: &Config) -> Result<Ended
     if !findings.errors.is_empty() {
         let count = findings.errors.len();
         tracing::error!(
-            hint = "Keep the store as it is. Restore what you need to another place first; then see \"Damage\" in doc/format.md.",
-            "the store is damaged in {count} {}",
+            hint =
+                "Keep it as it is. Restore what you need to another place first; then see \"Damage\" in doc/format.md.",
+            "{subject} is damaged in {count} {}",
             if count == 1 { "place" } else { "places" }
         );
     }
@@ -104,7 +110,7 @@ fn verify(args: &VerifyArgs, context: &Context, config: &Config) -> Result<Ended
         );
     }
     let mut what = match args.read_data {
-        _ if !findings.errors.is_empty() => format!("the store is damaged in {} places", findings.errors.len()),
+        _ if !findings.errors.is_empty() => format!("{subject} is damaged in {} places", findings.errors.len()),
         None => "everything the points need is there".to_owned(),
         Some(percent) if percent >= 100.0 => "everything the points need is there and reads back right".to_owned(),
         Some(percent) => format!("everything the points need is there, and {percent} % of it reads back right"),
@@ -123,18 +129,6 @@ fn verify(args: &VerifyArgs, context: &Context, config: &Config) -> Result<Ended
     }
     let code = if is_well { ExitCode::Done } else { ExitCode::Failed };
     Ok(Ended { code, summary, errors: findings.errors.into_iter().chain(faults).collect() })
-}
-
-/// Keeps others from pruning meanwhile, which would look like damage. A store that can only be read is verified all the same.
-fn hold_to_verify(context: &Context, store: &Store) -> Result<Option<Held>> {
-    match hold_store(context, store, Purpose::Share) {
-        Ok(held) => Ok(Some(held)),
-        Err(error) if exit_code(&error) == ExitCode::Locked => Err(error),
-        Err(error) => {
-            tracing::warn!("verifying without a lock; a prune beside it would look like damage: {}", chain(&error));
-            Ok(None)
-        }
-    }
 }
 
 #[cfg(test)]

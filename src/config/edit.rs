@@ -86,6 +86,12 @@ impl Stanza {
         self
     }
 
+    /// The line that it begins with: `[files.host]`, `[[mirror]]`.
+    pub fn header(&self) -> String {
+        let name = self.name();
+        if self.is_listed { format!("[[{name}]]") } else { format!("[{name}]") }
+    }
+
     /// The dotted name of the table.
     pub fn name(&self) -> String {
         self.path.join(".")
@@ -167,10 +173,10 @@ impl Edit {
             }
         }
         // The text was right before, so what is wrong now is the new table; its lines do not exist yet.
-        let name = stanzas.first().map(Stanza::name).unwrap_or_default();
+        let name = stanzas.first().map(Stanza::header).unwrap_or_default();
         let config = validate::parse(&file, text.as_bytes())
             .map_err(|error| anyhow!("{}", without_lines(&error)))
-            .with_context(|| format!("add [{name}] to the configuration"))
+            .with_context(|| format!("add {name} to the configuration"))
             .exit(ExitCode::Usage)?;
         Ok(Self { file, text, config })
     }

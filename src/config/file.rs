@@ -15,15 +15,13 @@ mod notify;
 pub(super) use self::hooks::HooksTable;
 pub(super) use self::notify::{HealthchecksTable, MailTable, MetricsTable, NotifyTable, WebhookTable};
 
-/// Tables that the documentation names and this version does not read yet.
-pub(super) const LATER: [&str; 1] = ["mirror"];
-
 /// The whole file.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case", expecting = "a table")]
 pub(super) struct File {
     pub report_file: Option<Spanned<String>>,
     pub store: Option<Spanned<StoreTable>>,
+    pub mirror: Vec<Spanned<MirrorTable>>,
     pub notify: NotifyTable,
     pub hooks: Option<Spanned<HooksTable>>,
     pub retention: Vec<Spanned<RetentionTable>>,
@@ -45,12 +43,25 @@ pub(super) struct StoreTable {
     pub options: BTreeMap<Spanned<String>, Spanned<toml::Value>>,
 }
 
+/// `[[mirror]]`
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case", expecting = "a table")]
+pub(super) struct MirrorTable {
+    pub name: Option<Spanned<String>>,
+    pub repository: Option<Spanned<String>>,
+    pub password_file: Option<Spanned<String>>,
+    pub password_command: Option<Spanned<Vec<String>>>,
+    pub options: BTreeMap<Spanned<String>, Spanned<toml::Value>>,
+    pub items: Vec<Spanned<String>>,
+}
+
 /// `[[retention]]`
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case", expecting = "a table")]
 pub(super) struct RetentionTable {
     pub policy: Option<Spanned<String>>,
     pub source: Option<Spanned<String>>,
+    pub mirror: Option<Spanned<String>>,
     pub role: Option<Spanned<String>>,
     pub project: Option<Spanned<String>>,
     pub kind: Option<Spanned<String>>,

@@ -11,7 +11,6 @@ use serde::de::DeserializeOwned;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue, Deserializer, Error};
 
-use super::file::LATER;
 use super::problem::{Collector, did_you_mean};
 
 /// Dotted keys that were taken out, with positions in arrays (`retention[1].policy`): they are wrong, not missing.
@@ -115,9 +114,6 @@ fn explain(error: &Error, key: &str, found: &str) -> String {
     let message = error.message();
     let expected = message.rsplit_once(", expected ").map_or("", |(_, expected)| expected);
     if message.starts_with("unknown field") {
-        if LATER.contains(&key) {
-            return "this version of holdall does not know this table yet; remove it, or upgrade".to_owned();
-        }
         let name = key.rsplit('.').next().unwrap_or(key);
         let known: Vec<&str> = expected.split('`').skip(1).step_by(2).collect();
         return match did_you_mean(name, known.iter().copied()) {
@@ -177,7 +173,7 @@ web = 3
         assert_eq!(
             problems(text),
             [
-                "2: color: unknown key; known here: report-file, store, notify, hooks, retention, files, ssh, docker, compose, incus, ios",
+                "2: color: unknown key; known here: report-file, store, mirror, notify, hooks, retention, files, ssh, docker, compose, incus, ios",
                 "4: store.repository: must be a string, not an integer",
                 "5: store.pasword-file: unknown key; did you mean `password-file`?",
                 "8: retention.policy: must be a string, not an array",
@@ -197,12 +193,6 @@ web = 3
         let (file, removed) = read::<File>(text, &mut Collector::new(text)).unwrap();
         assert_eq!(file.retention.len(), 2);
         assert_eq!(removed.into_iter().collect::<Vec<_>>(), ["retention[0].policy"]);
-    }
-
-    #[test]
-    fn table_of_a_later_version_is_not_just_unknown() {
-        let later = "this version of holdall does not know this table yet; remove it, or upgrade";
-        assert_eq!(problems("[[mirror]]\nx = 1"), [format!("1: mirror: {later}")]);
     }
 
     #[test]
@@ -233,6 +223,7 @@ web = 3
             "[store]",
             "[notify]",
             "[notify.healthchecks]",
+            "[[mirror]]",
             "[notify.mail]",
             "[notify.metrics]",
             "[[notify.webhook]]",

@@ -22,6 +22,7 @@ mod engine;
 mod hooks;
 mod incus;
 mod ios;
+mod mirror;
 mod notify;
 mod retention;
 mod shared;
@@ -67,11 +68,14 @@ pub(super) fn parse(file: &Path, bytes: &[u8]) -> Result<Config, Problems> {
 fn check(file: &Path, written: &File, removed: &Removed, problems: &mut Collector) -> Config {
     let names = Names::check(written, problems);
     let report_file = written.report_file.as_ref();
+    let store = written.store.as_ref().map(|table| store::check(table, removed, problems));
+    let mirrors = mirror::check(&written.mirror, store.as_ref(), removed, problems);
     Config {
         file: file.to_path_buf(),
         report_file: report_file.and_then(|file| problems.take(&file.span(), "report-file", absolute(file.get_ref()))),
-        store: written.store.as_ref().map(|table| store::check(table, removed, problems)),
-        retention: retention::check(&written.retention, &names, problems),
+        retention: retention::check(&written.retention, &names, &mirrors, problems),
+        store,
+        mirrors,
         notify: notify::check(written, removed, problems),
         hooks: hooks::check(written, problems),
         sources: sources::check(written, removed, problems),
@@ -147,20 +151,19 @@ mod tests {
             .map(|line| format!("{line}\n"))
             .collect();
         let error = parse(Path::new("x"), uncommented.as_bytes()).unwrap_err();
-        let others: Vec<_> =
-            error.problems.iter().filter(|problem| !problem.text.contains("not know this table")).collect();
-        assert_eq!(error.problems.len() - others.len(), super::super::file::LATER.len());
         // What shows two ways to give the same thing, and nothing else.
         assert_eq!(
-            others.iter().map(|problem| problem.key.as_str()).collect::<Vec<_>>(),
+            error.problems.iter().map(|problem| problem.key.as_str()).collect::<Vec<_>>(),
             [
                 "store.password-command",
                 "store.options.secret-access-key-file",
+                "mirror.password-command",
                 "notify.healthchecks.url-file",
                 "notify.mail.password-command",
                 "notify.webhook.url-file",
                 "notify.webhook.token-command",
                 "notify.webhook.body",
+                "retention.role",
                 "ssh.pi.known-hosts",
                 "ssh.pi.passphrase-command",
                 "ssh.pi.password-command",

@@ -210,6 +210,7 @@ mod tests {
             ],
             errors: vec![anyhow!("prune: disk full")],
             elapsed: Duration::from_secs(100),
+            ..Report::default()
         };
         let standing = standing();
         let news = news(End::Report(&report), Some(&standing));

@@ -252,7 +252,7 @@ mod tests {
 
     fn report(item: &str, outcome: Outcome) -> Report {
         let item = ItemReport { item: item.into(), outcome, elapsed: Duration::from_millis(1500) };
-        Report { items: vec![item], errors: Vec::new(), elapsed: Duration::from_secs(2) }
+        Report { items: vec![item], elapsed: Duration::from_secs(2), ..Report::default() }
     }
 
     /// What stands in the file after a run.

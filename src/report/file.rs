@@ -267,7 +267,8 @@ mod tests {
             item("files.a", Outcome::Incomplete(saved)),
             item("files.b", Outcome::NotDue { newest: now, due: now }),
         ];
-        let report = Report { items, errors: vec![anyhow!("disk full")], elapsed: Duration::from_secs(2) };
+        let report =
+            Report { items, errors: vec![anyhow!("disk full")], elapsed: Duration::from_secs(2), ..Report::default() };
         let lines = lines(|recorder| {
             recorder.add(&report.items[0]);
             recorder.finish(&report);

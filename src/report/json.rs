@@ -166,7 +166,7 @@ fn path_text(path: &OsStr) -> String {
     path.to_str().map_or_else(|| printable(path), ToOwned::to_owned)
 }
 
-fn hint(error: &Error) -> Option<String> {
+pub(super) fn hint(error: &Error) -> Option<String> {
     let hints = hints(error);
     (!hints.is_empty()).then(|| hints.join("\n"))
 }
@@ -254,7 +254,7 @@ mod tests {
     #[test]
     fn summary_counts_outcomes_and_names_other_errors() {
         let item = ItemReport { item: "a".into(), outcome: Outcome::Saved(Saved::default()), elapsed: Duration::ZERO };
-        let mut report = Report { items: vec![item], errors: Vec::new(), elapsed: Duration::from_millis(1500) };
+        let mut report = Report { items: vec![item], elapsed: Duration::from_millis(1500), ..Report::default() };
         assert_eq!(
             text(summary_json(&report)),
             r#"{"type":"summary","outcome":"ok","exit_code":0,"items":{"saved":1,"incomplete":0,"away":0,"not_due":0,"failed":0},"seconds":1.5,"errors":[]}"#

@@ -27,12 +27,14 @@ pub fn summary(report: &Report) -> String {
     };
     let counts = report.counts();
     let others = report.errors.len() as u64;
+    let mirrors = report.mirrors.iter().filter(|mirror| mirror.is_well).count() as u64;
     let counted = [
         (counts.saved, "saved"),
         (counts.incomplete, "incomplete"),
         (counts.away, "away"),
         (counts.not_due, "not due"),
         (counts.failed, "failed"),
+        (mirrors, if mirrors == 1 { "mirror up to date" } else { "mirrors up to date" }),
         (others, if others == 1 { "other error" } else { "other errors" }),
     ];
     let mut parts: Vec<String> =
@@ -47,6 +49,8 @@ pub fn summary(report: &Report) -> String {
 /// the summary. Where a row has no room it is stacked, and nothing is left out.
 pub fn for_terminal(report: &Report, width: Option<usize>) -> String {
     let mut text = table::rows(report, width);
+    let mirrors = report.mirrors.iter().map(|mirror| format!("{}\n", mirror.line()));
+    mirrors.for_each(|line| text.push_str(&table::wrapped(&line, "  ", width)));
     report.errors.iter().for_each(|other| text.push_str(&table::wrapped(&error(other), "  ", width)));
     text.push_str(&table::wrapped(&format!("{}\n", summary(report)), "  ", width));
     text
@@ -77,6 +81,7 @@ fn details(report: &Report) -> String {
             text.push_str(&format!("    {line}\n"));
         }
     }
+    report.mirrors.iter().for_each(|mirror| text.push_str(&format!("{}\n", mirror.line())));
     report.errors.iter().for_each(|other| text.push_str(&error(other)));
     text
 }
@@ -205,7 +210,7 @@ mod tests {
     }
 
     fn report(items: Vec<ItemReport>) -> Report {
-        Report { items, errors: Vec::new(), elapsed: Duration::from_secs(83) }
+        Report { items, elapsed: Duration::from_secs(83), ..Report::default() }
     }
 
     #[test]

@@ -15,6 +15,8 @@ pub struct ItemKey {
     pub project: Option<String>,
     /// Incus: the server the points are on, `source` or `target`; not part of an item id.
     pub role: Option<String>,
+    /// The mirror that the points are in; not part of an item id.
+    pub mirror: Option<String>,
 }
 
 impl ItemKey {
@@ -47,7 +49,10 @@ fn split_twice(text: &str) -> Option<(&str, &str, &str)> {
 }
 
 /// The rule that applies to the item: of those whose every selector matches, the most specific, in the order
-/// name > kind > project > source > role > none; of equals, the later.
+/// mirror > name > kind > project > source > role > none; of equals, the later.
+///
+/// The mirror comes first because its points are kept for another end: a rule that thins an item in the store must not reach what a rule for
+/// the mirror keeps there. Without a rule that names the mirror, what applies in the store applies there as well.
 ///
 /// `kind` may also be that of the source: `files`, `docker`.
 pub fn rule_for<'c>(rules: &'c [RetentionRule], item: &ItemKey) -> Option<&'c RetentionRule> {
@@ -55,8 +60,9 @@ pub fn rule_for<'c>(rules: &'c [RetentionRule], item: &ItemKey) -> Option<&'c Re
     rules.iter().filter(|rule| matches(&rule.selects, item)).max_by_key(|rule| specificity(&rule.selects))
 }
 
-fn specificity(selects: &RetentionSelector) -> [bool; 5] {
+fn specificity(selects: &RetentionSelector) -> [bool; 6] {
     [
+        selects.mirror.is_some(),
         selects.name.is_some(),
         selects.kind.is_some(),
         selects.project.is_some(),
@@ -69,6 +75,7 @@ fn matches(selects: &RetentionSelector, item: &ItemKey) -> bool {
     let (source_kind, bare_source) = item.source.split_once('.').unwrap_or(("", &item.source));
     let kind = |wanted: &str| wanted == source_kind || item.kind.as_deref() == Some(wanted);
     selects.source.as_ref().is_none_or(|glob| glob.is_match(bare_source) || glob.is_match(&item.source))
+        && matches_glob(selects.mirror.as_ref(), item.mirror.as_deref())
         && matches_glob(selects.name.as_ref(), item.name.as_deref())
         && matches_glob(selects.project.as_ref(), item.project.as_deref())
         && selects.kind.as_deref().is_none_or(kind)
@@ -100,7 +107,13 @@ mod tests {
 
     fn key(source: &str, project: Option<&str>, kind: Option<&str>, name: Option<&str>) -> ItemKey {
         let owned = |text: Option<&str>| text.map(ToOwned::to_owned);
-        ItemKey { source: source.into(), project: owned(project), kind: owned(kind), name: owned(name), role: None }
+        ItemKey {
+            source: source.into(),
+            project: owned(project),
+            kind: owned(kind),
+            name: owned(name),
+            ..ItemKey::default()
+        }
     }
 
     #[test]
@@ -159,5 +172,24 @@ mod tests {
         assert_eq!(rule_for(&rules, &item).map(|rule| rule.line), Some(0));
         item.role = Some("target".into());
         assert_eq!(rule_for(&rules, &item).map(|rule| rule.line), Some(1));
+    }
+
+    #[test]
+    fn rule_for_a_mirror_comes_before_all_others_there_and_nowhere_else() {
+        let rules = rules(vec![
+            RetentionSelector { name: glob("pg*"), ..RetentionSelector::default() },
+            RetentionSelector { mirror: glob("off*"), ..RetentionSelector::default() },
+            RetentionSelector { mirror: glob("offsite"), source: glob("host"), ..RetentionSelector::default() },
+        ]);
+        let at = |item: &str, mirror: Option<&str>| {
+            let key = ItemKey { mirror: mirror.map(ToOwned::to_owned), ..ItemKey::parse(item) };
+            rule_for(&rules, &key).map(|rule| rule.line)
+        };
+        let volume = "docker.nas/volume/pgdata";
+        assert_eq!(
+            [at(volume, None), at(volume, Some("offsite")), at(volume, Some("attic"))],
+            [Some(0), Some(1), Some(0)]
+        );
+        assert_eq!([at("files.host", None), at("files.host", Some("offsite"))], [None, Some(2)]);
     }
 }

@@ -1,4 +1,4 @@
-//! Retention on two servers: which rule applies where, and when the target's is of no use.
+//! Retention in several places: which rule applies where, and when that of an Incus target is of no use.
 
 use crate::config::{Config, IncusConfig, RetentionRule, SourceConfig};
 use crate::timeline::Place;
@@ -8,8 +8,13 @@ use super::{ItemKey, rule_for};
 /// The rule that applies to the points of an item in one place. With `same-retention` the target keeps what the source keeps.
 pub fn rule_at<'c>(config: &'c Config, item: &str, place: Place) -> Option<&'c RetentionRule> {
     let place = if is_shared(config, item, place) { Place::Source } else { place };
-    let role = (place != Place::Store).then(|| place.word().to_owned());
-    rule_for(&config.retention, &ItemKey { role, ..ItemKey::parse(item) })
+    let word = Some(place.word().to_owned());
+    let (role, mirror) = match place {
+        Place::Store => (None, None),
+        Place::Source | Place::Target => (word, None),
+        Place::Mirror(_) => (None, word),
+    };
+    rule_for(&config.retention, &ItemKey { role, mirror, ..ItemKey::parse(item) })
 }
 
 /// Whether what applies to the source applies in this place because of `same-retention`.

@@ -101,7 +101,7 @@ impl PointSpec {
         // As many digits as people see elsewhere, and more than they wrote.
         let digits = (self.written.len() + 4).max(8);
         let show = |point: &&Point| {
-            let is_short = point.place == Place::Store;
+            let is_short = point.place.is_repository();
             let id = point.id.get(..digits).filter(|_| is_short).unwrap_or(&point.id);
             format!("{id} ({}, {})", point.item, show_time(point.time))
         };
@@ -117,6 +117,7 @@ fn nearness(place: Place) -> u8 {
         Place::Source => 0,
         Place::Target => 1,
         Place::Store => 2,
+        Place::Mirror(_) => 3,
     }
 }
 

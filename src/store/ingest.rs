@@ -9,7 +9,8 @@
 //!               directories, from the bottom up ──trees──────────────────────────────┘
 //! ```
 //!
-//! A source that does not know yet where its contents belong leaves them here first ([`Engine::deposit`]): the same workers, without the assembler.
+//! A source that does not know yet where its contents belong leaves them here first ([`Engine::deposit`]): the same workers, without the assembler. What another
+//! repository has comes as it was cut there ([`copy`]).
 //!
 //! It writes what restic writes: blobs in packs, trees as JSON, indexes; any restic reads, checks, prunes and goes on with it. Why it is ours: rustic_core's
 //! archiver logs what a source could not give and saves all the same, opens files in an order of its own, and is slow.
@@ -36,6 +37,7 @@ use crate::source::{Entries, Opener, Stored};
 
 mod assemble;
 mod chunker;
+mod copy;
 mod directory;
 mod files;
 mod goal;

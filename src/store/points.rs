@@ -43,8 +43,8 @@ fn add_tag(snapshot: &mut SnapshotFile, tag: &str) {
     snapshot.add_tags(vec![tags]);
 }
 
-/// The point a snapshot is, if holdall made it.
-pub(super) fn point(snapshot: &SnapshotFile) -> Option<Point> {
+/// The point a snapshot in this place is, if holdall made it.
+pub(super) fn point(snapshot: &SnapshotFile, place: Place) -> Option<Point> {
     if !snapshot.tags.contains(OURS) {
         return None;
     }
@@ -53,7 +53,7 @@ pub(super) fn point(snapshot: &SnapshotFile) -> Option<Point> {
     let summary = snapshot.summary.as_ref();
     Some(Point {
         item: item.to_owned(),
-        place: Place::Store,
+        place,
         id: snapshot.id.to_hex().as_str().to_owned(),
         time: DateTime::from_timestamp(
             timestamp.as_second(),
@@ -87,14 +87,18 @@ fn one_by_one(repository: &Repository<OpenStatus>) -> Result<Vec<SnapshotFile>> 
     Ok(snapshots)
 }
 
+impl Store {
+    /// All snapshots, also those of others.
+    pub(super) fn snapshots(&self) -> Result<Vec<SnapshotFile>> {
+        let repository = self.opened()?;
+        repository.get_all_snapshots().or_else(|_| one_by_one(&repository))
+    }
+}
+
 impl Timeline for Store {
     fn points(&self) -> Result<Vec<Point>> {
-        let repository = self.opened()?;
-        let snapshots = match repository.get_all_snapshots() {
-            Ok(snapshots) => snapshots,
-            Err(_) => one_by_one(&repository)?,
-        };
-        let mut points: Vec<Point> = snapshots.iter().filter_map(point).collect();
+        let mut points: Vec<Point> =
+            self.snapshots()?.iter().filter_map(|snapshot| point(snapshot, self.place)).collect();
         points.sort_by(|a, b| (a.time, &a.id).cmp(&(b.time, &b.id)));
         Ok(points)
     }
@@ -108,7 +112,7 @@ impl Timeline for Store {
         // Read once more: nothing is removed that is not ours, however the list came about.
         let snapshots =
             repository.get_snapshots(&ids).map_err(|error| explain(*error)).context("read the snapshots to remove")?;
-        if let Some(foreign) = snapshots.iter().find(|snapshot| point(snapshot).is_none()) {
+        if let Some(foreign) = snapshots.iter().find(|snapshot| point(snapshot, self.place).is_none()) {
             bail!("snapshot {} was not made by holdall and is not removed", foreign.id);
         }
         let ids: Vec<SnapshotId> = snapshots.iter().map(|snapshot| snapshot.id).collect();
@@ -128,15 +132,15 @@ mod tests {
     fn snapshot_carries_item_and_state() {
         let time = DateTime::from_timestamp(1_770_292_740, 5_000_000).unwrap();
         let mut snapshot = new_snapshot(&item(), time).unwrap();
-        let whole = point(&snapshot).unwrap();
+        let whole = point(&snapshot, Place::Mirror("offsite")).unwrap();
         assert_eq!((whole.item.as_str(), whole.time, whole.complete), ("docker.nas/image/app:1,2", time, true));
         mark_incomplete(&mut snapshot);
-        assert!(!point(&snapshot).unwrap().complete);
+        assert!(!point(&snapshot, Place::Store).unwrap().complete);
         assert_eq!((snapshot.hostname.as_str(), snapshot.label.as_str()), ("docker.nas", "docker.nas/image/app:1,2"));
     }
 
     #[test]
     fn snapshot_of_somebody_else_is_no_point() {
-        assert_eq!(point(&SnapshotFile::default()), None);
+        assert_eq!(point(&SnapshotFile::default(), Place::Store), None);
     }
 }

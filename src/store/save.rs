@@ -134,7 +134,7 @@ impl Store {
     ///
     /// It is taken out while it works: one that failed or broke off counts on blobs that were not stored, and must not come back. Nor
     /// may one that only pretended to store serve one that does.
-    fn engine(&self, dry_run: bool) -> Result<Engine> {
+    pub(super) fn engine(&self, dry_run: bool) -> Result<Engine> {
         let kept = self.engine.lock().unwrap_or_else(PoisonError::into_inner).take();
         kept.filter(|engine| engine.dry_run == dry_run).map_or_else(|| Engine::open(self, dry_run), Ok)
     }
@@ -150,7 +150,7 @@ impl Store {
     }
 
     /// Keeps the engine for the next item, after everything was stored.
-    fn keep_engine(&self, engine: Engine) {
+    pub(super) fn keep_engine(&self, engine: Engine) {
         *self.engine.lock().unwrap_or_else(PoisonError::into_inner) = Some(engine);
     }
 

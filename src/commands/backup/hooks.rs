@@ -109,6 +109,7 @@ impl Run<'_> {
             items: report.items.split_off(mark.items),
             errors: report.errors.split_off(mark.errors),
             elapsed: mark.begun.elapsed(),
+            ..Report::default()
         };
         let failed = around.finish(Came::of(&own), |ran| self.tell(ran));
         report.items.extend(own.items);

@@ -109,7 +109,7 @@ fn describe(places: &Places, spec: &str) -> Result<Described> {
     let point = PointSpec::parse(spec)?.choose(&places.points)?;
     let doing = || format!("read what {} was at {}", point.item, point.short_id());
     let role = match point.place {
-        Place::Store => return stored(places, point).with_context(doing),
+        Place::Store | Place::Mirror(_) => return stored(places, point).with_context(doing),
         Place::Source => Role::Source,
         Place::Target => Role::Target,
     };

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, Result, anyhow};
 
-use super::{Context, next, show, write};
+use super::{Context, mirror, next, show, write};
 use crate::config::edit::{Edit, Stanza};
 use crate::config::{self, Config, StoreConfig, locate};
 use crate::error::{Annotate, ExitCode, exit_code};
@@ -21,7 +21,7 @@ pub(super) struct StoreArgs {
     /// Where to keep it: a directory, or a URL as restic spells it
     ///
     /// Without it: /srv/holdall for root, else $XDG_DATA_HOME/holdall; or what the configuration says.
-    repository: Option<String>,
+    pub(super) repository: Option<String>,
 
     /// File with the password; made with a random one if it is missing
     ///
@@ -33,9 +33,15 @@ pub(super) struct StoreArgs {
     #[arg(short, long = "option", value_name = "KEY=VALUE", value_parser = parse_option)]
     options: Vec<(String, String)>,
 
+    /// Make a mirror of this name instead: a further repository, to which every backup is copied
+    ///
+    /// Its password file is NAME.password beside the configuration file, unless another one is named.
+    #[arg(long, value_name = "NAME")]
+    mirror: Option<String>,
+
     /// Show what would be written; change nothing
     #[arg(short = 'n', long)]
-    dry_run: bool,
+    pub(super) dry_run: bool,
 }
 
 fn parse_option(text: &str) -> Result<(String, String), String> {
@@ -46,26 +52,30 @@ fn parse_option(text: &str) -> Result<(String, String), String> {
 }
 
 pub(super) fn run(args: &StoreArgs, context: &Context) -> Result<()> {
+    if let Some(name) = &args.mirror {
+        return mirror::run(args, name, context);
+    }
     let file = context.config_file();
     let existing = if file.try_exists().unwrap_or(true) { Some(config::load(&file)?) } else { None };
     match existing.as_ref().and_then(|config| config.store.as_ref()) {
         Some(store) => {
-            agrees(&Wanted::new(args, &file, Some(store))?, store)
+            agrees(&Wanted::new(args, &file, "store", Some(store))?, store)
                 .with_context(|| format!("set up the store in {file:?}"))?;
             if args.dry_run {
                 context.monitor.say(&format!("[store] is in {} already; nothing to add.", file.display()));
                 return Ok(());
             }
-            set_up(store, context)?;
+            prove(store, context)?;
         }
         None => {
-            let stanza = Wanted::new(args, &file, None)?.stanza();
+            let mut stanza = Stanza::new(["store"]);
+            Wanted::new(args, &file, "store", None)?.fill(&mut stanza);
             let edit = Edit::add(&file, &stanza)?;
             if args.dry_run {
                 return show(&[stanza], &file, context);
             }
             let store = edit.config().store.clone().context("read [store] back")?;
-            set_up(&store, context)?;
+            prove(&store, context)?;
             write(edit, &stanza, &file, context)?;
         }
     }
@@ -74,7 +84,7 @@ pub(super) fn run(args: &StoreArgs, context: &Context) -> Result<()> {
 }
 
 /// What the arguments ask for.
-struct Wanted {
+pub(super) struct Wanted {
     repository: String,
     /// `None`: whatever the configuration has.
     password_file: Option<String>,
@@ -82,21 +92,21 @@ struct Wanted {
 }
 
 impl Wanted {
-    /// Fills in what the arguments leave open: from the configured store, else with defaults.
-    fn new(args: &StoreArgs, config: &Path, existing: Option<&StoreConfig>) -> Result<Self> {
+    /// Fills in what the arguments leave open: from what is configured, else with defaults. A password file is called `name`.
+    pub(super) fn new(args: &StoreArgs, config: &Path, name: &str, existing: Option<&StoreConfig>) -> Result<Self> {
         let repository = match (&args.repository, existing) {
             (Some(text), _) => absolute_repository(text)?,
             (None, Some(store)) => store.repository.clone(),
             (None, None) => default_repository()?,
         };
-        let beside = existing.is_none().then(|| config.with_file_name("store.password"));
+        let beside = existing.is_none().then(|| config.with_file_name(format!("{name}.password")));
         let password_file = args.password_file.clone().or(beside);
         let password_file = password_file.as_deref().map(absolute_text).transpose()?;
         Ok(Self { repository, password_file, options: args.options.clone() })
     }
 
-    fn stanza(&self) -> Stanza {
-        let mut stanza = Stanza::new(["store"]);
+    /// Writes it into a table.
+    pub(super) fn fill(&self, stanza: &mut Stanza) {
         stanza.set("repository", &self.repository);
         if let Some(file) = &self.password_file {
             stanza.set("password-file", file);
@@ -104,7 +114,6 @@ impl Wanted {
         for (key, value) in &self.options {
             stanza.set_below("options", key, value);
         }
-        stanza
     }
 }
 
@@ -136,7 +145,7 @@ fn plain(repository: &str) -> &str {
 }
 
 /// Whether what was asked for explicitly is what stands in the configuration.
-fn agrees(wanted: &Wanted, store: &StoreConfig) -> Result<()> {
+pub(super) fn agrees(wanted: &Wanted, store: &StoreConfig) -> Result<()> {
     let mut differences = Vec::new();
     if plain(&wanted.repository) != plain(&store.repository) {
         differences.push(format!("repository = {:?}", store.repository));
@@ -165,22 +174,39 @@ fn agrees(wanted: &Wanted, store: &StoreConfig) -> Result<()> {
         .exit(ExitCode::Usage)
 }
 
+fn prove(store: &StoreConfig, context: &Context) -> Result<Store> {
+    let monitor = &context.monitor;
+    let open = || Store::open(store, Arc::clone(monitor));
+    let make = || Store::init(store, Arc::clone(monitor));
+    set_up(&SetUp { config: store, what: "store", open: &open, make: &make }, context)
+}
+
+/// What is to be set up, and how.
+pub(super) struct SetUp<'s> {
+    pub(super) config: &'s StoreConfig,
+    /// `store` or `mirror`.
+    pub(super) what: &'static str,
+    pub(super) open: &'s dyn Fn() -> Result<Store>,
+    pub(super) make: &'s dyn Fn() -> Result<Store>,
+}
+
 /// Makes the password file and the repository, each if it is missing, and proves that one opens the other.
-fn set_up(store: &StoreConfig, context: &Context) -> Result<()> {
+pub(super) fn set_up(wanted: &SetUp<'_>, context: &Context) -> Result<Store> {
+    let SetUp { config: store, what, open, make } = wanted;
     let monitor = &context.monitor;
     let made = store.password.path().filter(|path| !path.exists());
     if let Some(path) = made {
         secret::make_file(path)?;
         monitor.say(&format!("Made the password file {}.", path.display()));
     }
-    let opened = match Store::open(store, Arc::clone(monitor)) {
+    let opened = match open() {
         Err(error) if exit_code(&error) == ExitCode::NoStore => {
-            Store::init(store, Arc::clone(monitor)).map(|_| format!("Made a store at {}.", store.repository))
+            make().map(|made| (made, format!("Made a {what} at {}.", store.repository)))
         }
-        other => other.map(|_| format!("The store at {} opens with this password.", store.repository)),
+        other => other.map(|there| (there, format!("The {what} at {} opens with this password.", store.repository))),
     };
-    let line = match (opened, made) {
-        (Ok(line), _) => line,
+    let (there, line) = match (opened, made) {
+        (Ok(opened), _) => opened,
         (Err(error), Some(path)) if exit_code(&error) == ExitCode::WrongPassword => {
             let path = path.display();
             return Err(error).hint(format!(
@@ -193,7 +219,7 @@ fn set_up(store: &StoreConfig, context: &Context) -> Result<()> {
         (Err(error), None) => return Err(error),
     };
     monitor.say(&line);
-    Ok(())
+    Ok(there)
 }
 
 /// What must be kept safe, and what to type next.

@@ -8,6 +8,7 @@ use anyhow::{Context as _, Result, anyhow, bail};
 use serde_json::json;
 
 use super::{Destination, RestoreArgs};
+use crate::commands::mirrors::{named, open};
 use crate::commands::places::{replications, tell};
 use crate::commands::{Context, lock_source, open_store};
 use crate::config::{Config, SourceConfig};
@@ -25,7 +26,7 @@ use crate::timeline::{Place, Point, Timeline};
 use crate::ui;
 
 /// Where a point is taken from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum From {
     /// The server that is backed up
     Source,
@@ -33,15 +34,36 @@ pub(super) enum From {
     Target,
     /// The store
     Store,
+    /// The mirror of this name
+    Mirror(String),
 }
 
-impl std::convert::From<From> for Place {
-    fn from(from: From) -> Self {
-        match from {
-            From::Source => Self::Source,
-            From::Target => Self::Target,
-            From::Store => Self::Store,
-        }
+impl std::str::FromStr for From {
+    type Err = std::convert::Infallible;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Ok(match text {
+            "source" => Self::Source,
+            "target" => Self::Target,
+            "store" => Self::Store,
+            name => Self::Mirror(name.to_owned()),
+        })
+    }
+}
+
+impl From {
+    /// The mirror that is meant, if it is one.
+    pub(super) fn mirror(&self) -> Option<&str> {
+        if let Self::Mirror(name) = self { Some(name) } else { None }
+    }
+
+    fn place(&self, config: &Config) -> Result<Place> {
+        Ok(match self {
+            Self::Source => Place::Source,
+            Self::Target => Place::Target,
+            Self::Store => Place::Store,
+            Self::Mirror(name) => Place::Mirror(named(config, name)?.name),
+        })
     }
 }
 
@@ -49,7 +71,7 @@ impl std::convert::From<From> for Place {
 pub(super) enum Outcome {
     /// It is done.
     Done(ExitCode),
-    /// The point is in the store, and this spec names it: it is restored as any other.
+    /// The point is in the store or in the mirror, and this spec names it: it is restored as any other.
     InStore(String),
     /// Another source is meant.
     NotIncus,
@@ -65,22 +87,22 @@ pub(super) fn run(
     let spec = PointSpec::parse(&args.spec)?;
     let meant = spec.selector().map(|selector| of_incus(config, selector)).transpose()?.unwrap_or_default();
     if meant.is_empty() {
-        if args.from.is_some() {
+        if args.from.as_ref().is_some_and(|from| from.mirror().is_none() && *from != From::Store) {
             return Err(anyhow!("--from has no meaning for {}", args.spec))
-                .hint("It is for instances and volumes of Incus. Everything else is in the store.")
+                .hint("It is for instances and volumes of Incus. Everything else is in the store, and in mirrors.")
                 .exit(ExitCode::Usage);
         }
         return Ok(Outcome::NotIncus);
     }
-    let places = match (args.from, destination) {
-        (Some(from), _) => vec![from.into()],
+    let places = match (&args.from, destination) {
+        (Some(from), _) => vec![from.place(config)?],
         (None, Some(_)) => vec![Place::Store, Place::Target, Place::Source],
         (None, None) => vec![Place::Source],
     };
     let looked = Looked::at(context, config, &meant, &places)?;
     let point = looked.choose(&spec, args, &places)?;
     let item = &point.item;
-    if point.place == Place::Store && destination.is_some() {
+    if point.place.is_repository() && destination.is_some() {
         let path = spec.path.map(|path| format!(":{}", path.display())).unwrap_or_default();
         return Ok(Outcome::InStore(format!("{item}@{}{path}", point.id)));
     }
@@ -176,9 +198,12 @@ impl Looked {
         is_only: bool,
     ) -> Result<()> {
         let role = match place {
-            Place::Store => {
+            Place::Store | Place::Mirror(_) => {
                 if config.store.is_some() || is_only {
-                    let store = open_store(context, config)?;
+                    let store = match place {
+                        Place::Mirror(name) => open(context, named(config, name)?)?,
+                        _ => open_store(context, config)?,
+                    };
                     let points = store.points()?.into_iter();
                     self.points.extend(points.filter(|point| meant.iter().any(|one| is_of(&point.item, &one.id))));
                     self.store = Some(store);
@@ -247,7 +272,7 @@ impl Looked {
     }
 
     fn saved(&self, point: &Point) -> Result<Option<SavedTree>> {
-        let Some(store) = self.store.as_ref().filter(|_| point.place == Place::Store) else { return Ok(None) };
+        let Some(store) = self.store.as_ref().filter(|_| point.place.is_repository()) else { return Ok(None) };
         let doing = || format!("open the point {} of {}", point.short_id(), point.item);
         store.tree(point).map(Some).with_context(doing)
     }
@@ -284,7 +309,7 @@ fn on_source(args: &RestoreArgs, context: &Context, replication: &Replication, k
         (Place::Target, _, Some((server, found))) => {
             restore.make_anew(Origin::Target(server, &found.subject, &point.id))
         }
-        (Place::Store, Some(saved), _) => restore.make_anew(Origin::Store(saved)),
+        (Place::Store | Place::Mirror(_), Some(saved), _) => restore.make_anew(Origin::Store(saved)),
         _ => restore.make_anew(Origin::Source(&point.id)),
     };
     let planned = plan()?;

@@ -6,7 +6,7 @@ use toml::Spanned;
 use super::sources::Names;
 use crate::config::file::RetentionTable;
 use crate::config::problem::{Collector, did_you_mean};
-use crate::config::{RetentionRule, RetentionSelector};
+use crate::config::{MirrorConfig, RetentionRule, RetentionSelector};
 use crate::retention::Policy;
 
 /// What `role` can be.
@@ -19,16 +19,27 @@ const KINDS: [&str; 11] =
 /// A table without a policy prunes nothing.
 const NO_POLICY: &str = "all";
 
-pub(super) fn check(tables: &[Spanned<RetentionTable>], names: &Names, problems: &mut Collector) -> Vec<RetentionRule> {
-    tables.iter().filter_map(|table| rule(table, names, problems)).collect()
+pub(super) fn check(
+    tables: &[Spanned<RetentionTable>],
+    names: &Names,
+    mirrors: &[MirrorConfig],
+    problems: &mut Collector,
+) -> Vec<RetentionRule> {
+    tables.iter().filter_map(|table| rule(table, names, mirrors, problems)).collect()
 }
 
-fn rule(table: &Spanned<RetentionTable>, names: &Names, problems: &mut Collector) -> Option<RetentionRule> {
-    let RetentionTable { policy, source, role, project, kind, name } = table.get_ref();
+fn rule(
+    table: &Spanned<RetentionTable>,
+    names: &Names,
+    mirrors: &[MirrorConfig],
+    problems: &mut Collector,
+) -> Option<RetentionRule> {
+    let RetentionTable { policy, source, mirror, role, project, kind, name } = table.get_ref();
     let (span, text) = policy.as_ref().map_or((table.span(), NO_POLICY), |policy| (policy.span(), policy.get_ref()));
     let policy = problems.take(&span, "retention.policy", Policy::parse(text));
     let selects = RetentionSelector {
         source: glob("source", source.as_ref(), problems),
+        mirror: glob("mirror", mirror.as_ref(), problems),
         role: one_of(&ROLES, "role", role.as_ref(), problems),
         project: glob("project", project.as_ref(), problems),
         kind: one_of(&KINDS, "kind", kind.as_ref(), problems),
@@ -40,6 +51,16 @@ fn rule(table: &Spanned<RetentionTable>, names: &Names, problems: &mut Collector
         let known = names.ids().flat_map(|(id, name)| [name, id]);
         let near = did_you_mean(text.get_ref(), known);
         problems.report(&text.span(), "retention.source", format!("no source is called `{}`{near}", text.get_ref()));
+    }
+    if let (Some(matcher), Some(text)) = (&selects.mirror, mirror)
+        && !mirrors.iter().any(|mirror| matcher.is_match(mirror.name))
+    {
+        let near = did_you_mean(text.get_ref(), mirrors.iter().map(|mirror| mirror.name));
+        problems.report(&text.span(), "retention.mirror", format!("no mirror is called `{}`{near}", text.get_ref()));
+    }
+    if let (Some(_), Some(text)) = (&selects.mirror, role) {
+        let text_of_error = "is of no use beside `mirror`: a mirror is neither the source nor the target of Incus";
+        problems.report(&text.span(), "retention.role", text_of_error);
     }
     Some(RetentionRule { line: problems.line(&table.span()), policy: policy?, selects })
 }

@@ -1,6 +1,7 @@
-//! `[store]`: where it is, how its password is had, and options in which no secret stands.
+//! `[store]`, and what `[[mirror]]` shares with it: where it is, how its password is had, and options in which no secret stands.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use toml::{Spanned, Value};
 
@@ -38,43 +39,71 @@ const PLAIN_OPTIONS: [&str; 1] = ["rclone-command"];
 /// The credential that holds the password when the configuration names no other source for it.
 const PASSWORD_CREDENTIAL: &str = "store-password";
 
+/// What a table says of a repository.
+pub(super) struct Keys<'t> {
+    /// What the table is called.
+    pub(super) table: &'static str,
+    /// The repository is wrong, not missing.
+    pub(super) is_repository_removed: bool,
+    /// The credential that holds the password when nothing else is named.
+    pub(super) credential: String,
+    pub(super) repository: Option<&'t Spanned<String>>,
+    pub(super) password_file: Option<&'t Spanned<String>>,
+    pub(super) password_command: Option<&'t Spanned<Vec<String>>>,
+    pub(super) options: &'t BTreeMap<Spanned<String>, Spanned<Value>>,
+}
+
 pub(super) fn check(table: &Spanned<StoreTable>, removed: &Removed, problems: &mut Collector) -> StoreConfig {
     let StoreTable { repository, password_file, password_command, options } = table.get_ref();
-    if repository.is_none() && !removed.contains("store.repository") {
-        problems.report(&table.span(), "store.repository", "missing; write a path, or a URL as restic spells it");
+    let keys = Keys {
+        table: "store",
+        is_repository_removed: removed.contains("store.repository"),
+        credential: PASSWORD_CREDENTIAL.to_owned(),
+        repository: repository.as_ref(),
+        password_file: password_file.as_ref(),
+        password_command: password_command.as_ref(),
+        options,
+    };
+    check_keys(&table.span(), &keys, problems)
+}
+
+pub(super) fn check_keys(span: &Range<usize>, keys: &Keys<'_>, problems: &mut Collector) -> StoreConfig {
+    let key = |name: &str| format!("{}.{name}", keys.table);
+    if keys.repository.is_none() && !keys.is_repository_removed {
+        problems.report(span, key("repository"), "missing; write a path, or a URL as restic spells it");
     }
-    let repository = repository
-        .as_ref()
-        .and_then(|text| problems.take(&text.span(), "store.repository", check_repository(text.get_ref())));
+    let repository = keys
+        .repository
+        .and_then(|text| problems.take(&text.span(), key("repository"), check_repository(text.get_ref(), keys.table)));
     let mut store = StoreConfig {
         repository: repository.unwrap_or_default(),
-        password: Secret::credential(PASSWORD_CREDENTIAL),
+        password: Secret::credential(&keys.credential),
         options: BTreeMap::new(),
         secret_options: BTreeMap::new(),
     };
-    if let Some(file) = password_file
-        && let Some(path) = problems.take(&file.span(), "store.password-file", absolute(file.get_ref()))
+    if let Some(file) = keys.password_file
+        && let Some(path) = problems.take(&file.span(), key("password-file"), absolute(file.get_ref()))
     {
         store.password = Secret::file(path);
     }
-    if let Some(argv) = password_command {
-        let key = "store.password-command";
-        if let Some(argv) = problems.take(&argv.span(), key, command(argv.get_ref())) {
+    if let Some(argv) = keys.password_command {
+        let key = key("password-command");
+        if let Some(argv) = problems.take(&argv.span(), &key, command(argv.get_ref())) {
             store.password = Secret::command(argv);
         }
-        if password_file.is_some() {
+        if keys.password_file.is_some() {
             problems.report(&argv.span(), key, "`password-file` is given as well; keep one of them");
         }
     }
-    for (key, value) in options {
-        let path = format!("store.options.{}", key.get_ref());
-        problems.take(&key.span(), path, add_option(&mut store, key.get_ref(), value.get_ref()));
+    for (name, value) in keys.options {
+        let path = key(&format!("options.{}", name.get_ref()));
+        problems.take(&name.span(), path, add_option(&mut store, name.get_ref(), value.get_ref()));
     }
     store
 }
 
 /// The repository as the store takes it.
-fn check_repository(text: &str) -> Result<String, String> {
+fn check_repository(text: &str, table: &str) -> Result<String, String> {
     let scheme = text.split_once(':').map(|(scheme, _)| scheme).filter(|scheme| !scheme.contains('/'));
     let Some(scheme) = scheme else {
         return Ok(absolute(text)?.display().to_string());
@@ -95,9 +124,9 @@ fn check_repository(text: &str) -> Result<String, String> {
     }
     let authority = rest.split_once("//").map_or(rest, |(_, rest)| rest).split('/').next().unwrap_or("");
     if authority.rsplit_once('@').is_some_and(|(login, _)| login.contains(':')) {
-        return Err("holds a password; take the login out of the URL and put `username` and `password-file` under \
-                    [store.options]"
-            .to_owned());
+        return Err(format!(
+            "holds a password; take the login out of the URL and put `username` and `password-file` under [{table}.options]"
+        ));
     }
     Ok(text.to_owned())
 }
@@ -170,34 +199,37 @@ mod tests {
             "webdav:https://host/x@y:z",
             "rclone:remote:path",
         ] {
-            assert_eq!(check_repository(text), Ok(text.to_owned()));
+            assert_eq!(check_repository(text, "store"), Ok(text.to_owned()));
         }
-        assert_eq!(check_repository("local:/srv/x/"), Ok("/srv/x".to_owned()));
+        assert_eq!(check_repository("local:/srv/x/", "store"), Ok("/srv/x".to_owned()));
     }
 
     #[test]
     fn repository_that_cannot_be_is_refused() {
         assert_eq!(
-            check_repository("s4:https://host/b"),
+            check_repository("s4:https://host/b", "store"),
             Err("`s4:` is no kind of repository; use an absolute path, azure:, b2:, gs:, local:, rclone:, rest:, s3:, sftp:, \
                  swift:, webdav:"
                 .to_owned())
         );
         assert_eq!(
-            check_repository("sfpt:h:/x"),
+            check_repository("sfpt:h:/x", "store"),
             Err("`sfpt:` is no kind of repository; did you mean `sftp:`?".into())
         );
-        assert_eq!(check_repository("srv/x"), Err("`srv/x` is not absolute; it must begin with `/`".to_owned()));
-        assert_eq!(check_repository("s3:"), Err("nothing stands behind `s3:`".to_owned()));
-        assert!(check_repository("").is_err());
+        assert_eq!(
+            check_repository("srv/x", "store"),
+            Err("`srv/x` is not absolute; it must begin with `/`".to_owned())
+        );
+        assert_eq!(check_repository("s3:", "store"), Err("nothing stands behind `s3:`".to_owned()));
+        assert!(check_repository("", "store").is_err());
     }
 
     #[test]
     fn password_in_a_url_is_refused_without_repeating_it() {
         for text in ["rest:https://me:hunter2@host/x", "webdav:https://me:hunter2@host", "sftp://me:hunter2@host/x"] {
-            let error = check_repository(text).unwrap_err();
+            let error = check_repository(text, "store").unwrap_err();
             assert!(error.contains("`password-file` under [store.options]") && !error.contains("hunter2"), "{error}");
         }
-        assert!(check_repository("rest:https://me@host/x").is_ok());
+        assert!(check_repository("rest:https://me@host/x", "store").is_ok());
     }
 }

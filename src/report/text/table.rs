@@ -147,7 +147,7 @@ mod tests {
             ItemReport { item: "files.host".into(), outcome: Outcome::Incomplete(saved), elapsed },
             ItemReport { item: "docker.nas".into(), outcome: Outcome::Failed(anyhow!("connection refused")), elapsed },
         ];
-        let report = Report { items, errors: vec![anyhow!("prune: disk full")], elapsed };
+        let report = Report { items, errors: vec![anyhow!("prune: disk full")], elapsed, ..Report::default() };
         let narrow = "\
 files.host: incomplete
   1 new, 0 changed, 0 unchanged, added

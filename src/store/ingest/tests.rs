@@ -23,7 +23,7 @@ use crate::source::{Item, Tree};
 use crate::store::SaveOptions;
 use crate::store::format::BlobId;
 use crate::store::locks::{Lease, Where};
-use crate::timeline::{Point, Timeline};
+use crate::timeline::{Place, Point, Timeline};
 
 mod cached;
 mod content;
@@ -102,9 +102,9 @@ impl Lab {
 
     fn holding(content: Content, key: MasterKey) -> Self {
         let memory = Memory::holding(content);
-        let Unopened { repository, gate, locks, lease, options, bars } = unopened(&memory);
+        let Unopened { repository, place, gate, locks, lease, options, bars } = unopened(&memory);
         let (cache, engine) = (None, Mutex::default());
-        let store = Store { repository, gate, locks, lease, key, options, cache, bars, engine };
+        let store = Store { repository, place, gate, locks, lease, key, options, cache, bars, engine };
         Self { memory, store }
     }
 
@@ -176,6 +176,7 @@ impl Lab {
 fn unopened(memory: &Memory) -> Unopened {
     let lease = Arc::<Lease>::default();
     Unopened {
+        place: Place::Store,
         repository: "memory:".to_owned(),
         gate: Arc::new(Gate::new(Arc::new(memory.clone()), Arc::clone(&lease), None)),
         locks: Where::Nowhere,
