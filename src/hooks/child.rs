@@ -224,7 +224,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let file = directory.path().join("pid");
         let script = format!("sleep 1000 & echo $! > {0}.new; mv {0}.new {0}; wait", file.display());
-        let ended = sh(&script, Duration::from_millis(1500));
+        let ended = sh(&script, Duration::from_secs(8));
         assert!(!ended.in_time && ended.status.code().is_none(), "{ended:?}");
         let started: i32 = std::fs::read_to_string(&file).unwrap().trim().parse().unwrap();
         let is_gone = || {
