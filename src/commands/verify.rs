@@ -78,8 +78,9 @@ fn verify(args: &VerifyArgs, context: &Context, config: &Config) -> Result<Ended
     if !findings.errors.is_empty() {
         let count = findings.errors.len();
         tracing::error!(
-            hint =
-                "Keep it as it is. Restore what you need to another place first; then see \"Damage\" in doc/format.md.",
+            hint = format!(
+                "Keep {subject} as it is. Restore what you need to another place first; then see \"Damage\" in doc/format.md."
+            ),
             "{subject} is damaged in {count} {}",
             if count == 1 { "place" } else { "places" }
         );
