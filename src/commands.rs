@@ -13,9 +13,11 @@ use crate::error::{Annotate, ExitCode, chain, exit_code};
 use crate::lock::Lock;
 use crate::monitor::{Monitor, Silent};
 use crate::output::Output;
+use crate::report::{Report, Verdict, json, text};
 use crate::store::Store;
 use crate::store::locks::{Held, Purpose};
 use crate::timeline::{Point, SAFETY_SUFFIX};
+use crate::ui;
 
 pub mod backup;
 pub mod check;
@@ -139,6 +141,22 @@ fn known_among(config: &Config, mut items: Vec<String>) -> Vec<String> {
         }
     }
     items
+}
+
+/// Shows how a run went: as the last line of JSON, in silence unless something went wrong (`unwell` says what), or as a table. `rehearsed` says that it was a dry run.
+fn show_report(report: &Report, unwell: &str, rehearsed: Option<&str>, context: &Context) -> Result<()> {
+    if context.output.json {
+        return context.output.json_line(&json::summary_json(report));
+    }
+    if context.global.quiet {
+        if report.verdict() != Verdict::Ok {
+            tracing::error!(detail = text::for_terminal(report, None).trim_end(), "{unwell}");
+        }
+        return Ok(());
+    }
+    context.monitor.say(text::for_terminal(report, ui::width()).trim_end());
+    rehearsed.into_iter().for_each(|line| context.monitor.say(line));
+    Ok(())
 }
 
 /// Runs the command.

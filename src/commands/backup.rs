@@ -15,7 +15,7 @@ use chrono::{DateTime, Utc};
 
 use self::hooks::Mark;
 use super::status::Freshness;
-use super::{Context, known_items, lock_source, lock_store, open_store, try_lock_source};
+use super::{Context, known_items, lock_source, lock_store, open_store, show_report, try_lock_source};
 use super::{mirror, prune};
 use crate::cleanup::Guard;
 use crate::config::{Config, MirrorConfig};
@@ -27,13 +27,12 @@ use crate::notify::Notifier;
 use crate::notify::standing::Standing;
 use crate::quantity::{show_duration, show_time};
 use crate::report::file::{Recorder, file_in_broken_config};
-use crate::report::{ItemReport, Outcome, Report, Verdict, json, text};
+use crate::report::{ItemReport, Outcome, Report, json};
 use crate::select::{self, Selector};
 use crate::source::{Away, Item, OpenOptions, Readiness, Source};
 use crate::store::locks::Held;
 use crate::store::{SaveOptions, Store};
 use crate::timeline::{Point, Timeline};
-use crate::ui;
 
 mod hooks;
 mod replicate;
@@ -106,7 +105,8 @@ pub fn run(args: &BackupArgs, context: &Context) -> Result<ExitCode> {
             report.elapsed = begun.elapsed();
             recorder.finish(&report);
             notifier.finish(&report, standing.as_ref());
-            show(&report, args, context)?;
+            let rehearsed = "This was a dry run: nothing was changed, and nobody was told.";
+            show_report(&report, "the backup is not whole", args.dry_run.then_some(rehearsed), context)?;
             Ok(report.exit_code())
         }
         Err(error) => {
@@ -115,23 +115,6 @@ pub fn run(args: &BackupArgs, context: &Context) -> Result<ExitCode> {
             Err(error)
         }
     }
-}
-
-fn show(report: &Report, args: &BackupArgs, context: &Context) -> Result<()> {
-    if context.output.json {
-        return context.output.json_line(&json::summary_json(report));
-    }
-    if context.global.quiet {
-        if report.verdict() != Verdict::Ok {
-            tracing::error!(detail = text::for_terminal(report, None).trim_end(), "the backup is not whole");
-        }
-        return Ok(());
-    }
-    context.monitor.say(text::for_terminal(report, ui::width()).trim_end());
-    if args.dry_run {
-        context.monitor.say("This was a dry run: nothing was changed, and nobody was told.");
-    }
-    Ok(())
 }
 
 /// The store, as this run has it.

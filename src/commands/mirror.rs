@@ -10,19 +10,18 @@ use anyhow::{Error, Result, anyhow};
 use chrono::{DateTime, Utc};
 
 use super::mirrors::{about, lock_mirror};
-use super::{Context, hold_to_read, known_items, open_store};
+use super::{Context, hold_to_read, known_items, open_store, show_report};
 use crate::config::{Config, MirrorConfig};
 use crate::error::{Annotate, ExitCode};
 use crate::quantity::show_time;
+use crate::report::Report;
 use crate::report::mirror::MirrorReport;
-use crate::report::{Report, Verdict, json, text};
 use crate::retention;
 use crate::retention::sides::rule_at;
 use crate::select;
 use crate::store::Store;
 use crate::store::copy::{Copied, Missing};
 use crate::timeline::{Point, Timeline};
-use crate::ui;
 
 /// Arguments of `mirror`.
 #[derive(Debug, clap::Args)]
@@ -65,7 +64,8 @@ pub fn run(args: &MirrorArgs, context: &Context) -> Result<ExitCode> {
         run.catch_up(mirror, &mut report)?;
     }
     report.elapsed = begun.elapsed();
-    show(&report, args, context)?;
+    let rehearsed = args.dry_run.then_some("This was a dry run: nothing was changed.");
+    show_report(&report, "not every mirror is up to date", rehearsed, context)?;
     Ok(report.exit_code())
 }
 
@@ -88,23 +88,6 @@ pub fn after_backup<'c>(
         }
     }
     Ok(well)
-}
-
-fn show(report: &Report, args: &MirrorArgs, context: &Context) -> Result<()> {
-    if context.output.json {
-        return context.output.json_line(&json::summary_json(report));
-    }
-    if context.global.quiet {
-        if report.verdict() != Verdict::Ok {
-            tracing::error!(detail = text::for_terminal(report, None).trim_end(), "not every mirror is up to date");
-        }
-        return Ok(());
-    }
-    context.monitor.say(text::for_terminal(report, ui::width()).trim_end());
-    if args.dry_run {
-        context.monitor.say("This was a dry run: nothing was changed.");
-    }
-    Ok(())
 }
 
 /// What is needed to catch mirrors up.

@@ -15,7 +15,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use toml::de::DeTable;
 
-use super::{ItemReport, Outcome, Report, Verdict, json, text};
+use super::{ItemReport, Outcome, Report, json, text};
 use crate::cleanup::Guard;
 use crate::error::{ExitCode, chain, hints};
 use crate::output::printable;
@@ -100,13 +100,8 @@ impl Recorder {
         if self.file.is_some() {
             report.items.iter().for_each(|item| state.add(item));
         }
-        let outcome = match report.verdict() {
-            Verdict::Ok => "ok",
-            Verdict::Incomplete => "incomplete",
-            Verdict::Failed => "failed",
-        };
         let errors = report.errors.iter().map(error_value).collect();
-        self.write(&mut state, outcome, report.exit_code(), text::summary(report), errors);
+        self.write(&mut state, report.verdict().word(), report.exit_code(), text::summary(report), errors);
     }
 
     /// The run has ended, and has no report of items.

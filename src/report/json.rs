@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::Error;
 use serde::Serialize;
 
-use super::{Copied, ItemReport, Outcome, Report, Saved, Verdict};
+use super::{Copied, ItemReport, Outcome, Report, Saved};
 use crate::error::{chain, hints};
 use crate::output::printable;
 use crate::quantity::rfc3339;
@@ -123,11 +123,7 @@ pub fn summary_json(report: &Report) -> impl Serialize {
     let counts = report.counts();
     Line {
         r#type: "summary",
-        outcome: match report.verdict() {
-            Verdict::Ok => "ok",
-            Verdict::Incomplete => "incomplete",
-            Verdict::Failed => "failed",
-        },
+        outcome: report.verdict().word(),
         exit_code: report.exit_code() as u8,
         items: Items {
             saved: counts.saved,

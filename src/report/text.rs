@@ -7,7 +7,7 @@ use std::ffi::OsStr;
 
 use anyhow::Error;
 
-use super::{Copied, ItemReport, Outcome, Report, Saved, Verdict};
+use super::{Copied, ItemReport, Outcome, Report, Saved};
 use crate::error::{chain, hints};
 use crate::output::printable;
 use crate::quantity::{show_bytes, show_duration, show_time};
@@ -20,11 +20,7 @@ const PROBLEMS_SHOWN: usize = 10;
 
 /// The run in one line: `ok: 2 saved, 1 not due, in 4.2s`.
 pub fn summary(report: &Report) -> String {
-    let verdict = match report.verdict() {
-        Verdict::Ok => "ok",
-        Verdict::Incomplete => "incomplete",
-        Verdict::Failed => "failed",
-    };
+    let verdict = report.verdict().word();
     let counts = report.counts();
     let others = report.errors.len() as u64;
     let mirrors = report.mirrors.iter().filter(|mirror| mirror.is_well).count() as u64;

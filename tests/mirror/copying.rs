@@ -5,7 +5,8 @@ use std::fs;
 use super::support::env::{PASSWORD as STORE_PASSWORD, TestEnv, finish};
 use super::support::seaweed::{self, SeaweedFs};
 use super::support::tree;
-use super::{HOME, OFFSITE, PASSWORD, backed_up, is_whole, line, mirrored, noise, restic, restic_at, snapshots};
+use super::{HOME, OFFSITE, PASSWORD, backed_up, is_whole, line, mirrored, restic, restic_at, snapshots};
+use crate::support::tree::noise;
 
 #[test]
 fn backup_is_copied_and_restic_restores_it_from_the_mirror() {

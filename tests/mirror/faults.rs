@@ -7,7 +7,8 @@ use std::process::Command;
 use super::support::daemon::{Daemon, free_ports};
 use super::support::env::TestEnv;
 use super::support::fault::{Fault, Tmpfs, finish_ok};
-use super::{HOME, OFFSITE, PASSWORD, backed_up, is_whole, line, noise, packs, restic, snapshots};
+use super::{HOME, OFFSITE, PASSWORD, backed_up, is_whole, line, packs, restic, snapshots};
+use crate::support::tree::noise;
 
 /// A run that has saved, and whose mirror failed.
 #[track_caller]

@@ -15,6 +15,7 @@ use std::path::{Path, PathBuf};
 
 use support::env::{TestEnv, finish};
 use support::outcome::Outcome;
+use support::tree::noise;
 
 /// The password of the mirrors, another one than that of the store.
 const PASSWORD: &str = "another horse";
@@ -73,16 +74,4 @@ fn line(outcome: &Outcome) -> serde_json::Value {
 fn packs(repository: &Path) -> Vec<PathBuf> {
     let below = |directory: PathBuf| fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path());
     below(repository.join("data")).flat_map(below).collect()
-}
-
-/// Content that neither repeats nor compresses.
-fn noise(seed: u64, length: usize) -> Vec<u8> {
-    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-    let mut next = || {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        state.to_le_bytes()
-    };
-    (0..length.div_ceil(8)).flat_map(|_| next()).take(length).collect()
 }

@@ -4,6 +4,7 @@ use std::fs;
 
 use super::support::env::TestEnv;
 use super::{HOME, OFFSITE, is_whole, line, mirrored, packs, restic, snapshots};
+use crate::support::tree::noise;
 
 const KEEP_TWO: &str = "[[retention]]\npolicy = \"3\"\n[[retention]]\nmirror = \"offsite\"\npolicy = \"2\"\n";
 
@@ -60,7 +61,7 @@ fn mirror_can_keep_what_the_store_has_no_more() {
 fn prune_frees_space_in_the_mirror() {
     let env = mirrored();
     for number in 0..3 {
-        env.write("large", super::noise(number, 4 << 20));
+        env.write("large", noise(number, 4 << 20));
         env.run(["backup"]).code(0);
     }
     let size = || packs(&env.path("offsite")).iter().map(|pack| fs::metadata(pack).unwrap().len()).sum::<u64>();

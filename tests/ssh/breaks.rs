@@ -10,7 +10,8 @@ use super::support::daemon::Daemon;
 use super::support::env::TestEnv;
 use super::support::netns::Network;
 use super::support::sshd::{Account, Sshd};
-use super::{env, failed, item_of, noise, points, running, saves, start_backup, wait_for, with_key};
+use super::{env, failed, item_of, points, running, saves, start_backup, wait_for, with_key};
+use crate::support::tree::noise;
 
 /// A run that is to end does so within this.
 const SOON: Duration = Duration::from_secs(60);

@@ -7,9 +7,9 @@ use serde_json::Value;
 
 use super::support::env::TestEnv;
 use super::support::sshd::Sshd;
+use super::support::tree::noise;
 use super::{
-    backup, env, failed, fails, item_of, noise, points, running, saves, start_backup, text, wait_for, with_key,
-    with_store_and,
+    backup, env, failed, fails, item_of, points, running, saves, start_backup, text, wait_for, with_key, with_store_and,
 };
 
 /// A server, and a backup of `source` with these lines in its table; `dumps` are tables behind it.

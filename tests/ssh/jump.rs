@@ -2,7 +2,8 @@
 
 use super::support::env::TestEnv;
 use super::support::sshd::{Account, KeyType, Sshd};
-use super::{SOURCE, backup, check, fails, noise, saves, with_key, with_store};
+use super::{SOURCE, backup, check, fails, saves, with_key, with_store};
+use crate::support::tree::noise;
 
 struct Both {
     bastion: Sshd,

@@ -170,18 +170,6 @@ fn saves(env: &TestEnv) {
     tree::assert_same(&env.source(), &restored.join(env.source().strip_prefix("/").unwrap()));
 }
 
-/// Content that neither repeats nor compresses.
-fn noise(seed: u64, length: usize) -> Vec<u8> {
-    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-    let mut next = || {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        state.to_le_bytes()
-    };
-    (0..length.div_ceil(8)).flat_map(|_| next()).take(length).collect()
-}
-
 /// A backup that has begun and goes on while the test does something to it.
 fn start_backup(env: &TestEnv) -> Daemon {
     env.start(["backup", "--json"])

@@ -19,18 +19,6 @@ fn configure(env: &TestEnv, repository: &str, options: &str) {
     ));
 }
 
-/// Content that neither repeats nor compresses.
-fn noise(seed: u64, length: usize) -> Vec<u8> {
-    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-    let mut next = || {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        state.to_le_bytes()
-    };
-    (0..length.div_ceil(8)).flat_map(|_| next()).take(length).collect()
-}
-
 /// An error as people should meet it: one line that says this, and a hint; no debug output, no secret; exit code 1. A server that is gone
 /// keeps the lock of the run, which is told as well.
 #[track_caller]

@@ -8,7 +8,8 @@ use crate::support::proxy::Proxy;
 use crate::support::rclone::{self, RcloneRest};
 use crate::support::seaweed::{self, SeaweedFs};
 use crate::support::sshd::Sshd;
-use crate::{configure, is_clear, noise};
+use crate::support::tree::noise;
+use crate::{configure, is_clear};
 
 /// Enough for several packs of data to go over the wire, more than any test lets through.
 const PLENTY: usize = 12 << 20;

@@ -12,7 +12,8 @@ use crate::support::rclone::{self, RcloneRest, RcloneWebdav};
 use crate::support::seaweed::{self, SeaweedFs};
 use crate::support::sshd::Sshd;
 use crate::support::tree;
-use crate::{configure, is_clear, noise};
+use crate::support::tree::noise;
+use crate::{configure, is_clear};
 
 /// Sets up, backs up twice, lists, verifies, prunes, restores.
 fn round_trip(env: &TestEnv) {
